@@ -1,0 +1,47 @@
+// Where snapshots go: bytes and a key in, a URL out. Backends: "dir" (a local folder).
+#ifndef FW_STORAGE_STORE_H
+#define FW_STORAGE_STORE_H
+
+#include "util/error.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct fw_cancel;
+struct fw_log;
+
+// Strings are borrowed and outlive the store.
+struct fw_store_options {
+    const char *backend;
+    const char *dir;             // "dir": the folder, made when missing
+    const char *public_base_url; // what a key's URL begins with; NULL: file://
+    int64_t max_bytes;           // "dir": oldest files go first above it; 0: no bound
+    int64_t max_age_us;          // "dir": older files go; 0: no bound
+    const struct fw_log *log;
+};
+
+// One row of the table in store.c.
+struct fw_store_backend {
+    const char *name;
+    int (*open)(void **state, const struct fw_store_options *options, struct fw_error *error);
+    int (*put)(void *state, const char *key, const uint8_t *data, size_t length,
+               const char *content_type, struct fw_cancel *cancel, struct fw_error *error);
+    void (*close)(void *state);
+};
+
+// Thread-safe after opening.
+struct fw_store;
+
+int fw_store_open(struct fw_store **store, const struct fw_store_options *options,
+                  struct fw_error *error);
+void fw_store_close(struct fw_store *store);
+
+// Stores DATA under KEY (relative, '/' between parts, no "..", no empty part), whole or not at all:
+// a reader never sees half a file. FW_OK; FW_EINVAL (key), FW_EFULL (no space left), FW_EIO,
+// FW_ECANCELED.
+int fw_store_put(struct fw_store *store, const char *key, const uint8_t *data, size_t length,
+                 const char *content_type, struct fw_cancel *cancel, struct fw_error *error);
+// The URL that KEY has or will have, percent-encoded. malloc'd; NULL when memory is out.
+char *fw_store_url(const struct fw_store *store, const char *key);
+
+#endif
