@@ -57,5 +57,12 @@ struct fw_frame *fw_frame_pool_get(struct fw_frame_pool *pool);
 // Copies pixels and colour description, size and format being equal, and time and sequence.
 // FW_OK or FW_EINVAL. TO must be writable.
 int fw_frame_copy(struct fw_frame *to, const struct fw_frame *from);
+// The fields alone: colour description, times, sequence.
+void fw_frame_copy_description(struct fw_frame *to, const struct fw_frame *from);
+
+// How the pixels lie: planes of FORMAT, bytes that a row of PLANE uses, rows of PLANE.
+int fw_frame_plane_count(enum fw_pixel_format format);
+int fw_frame_row_bytes(const struct fw_frame *frame, int plane);
+int fw_frame_row_count(const struct fw_frame *frame, int plane);
 
 #endif
