@@ -31,7 +31,9 @@ bool fw_log_level_parse(const char *name, enum fw_log_level *level);
 bool fw_log_enabled(const struct fw_log *log, enum fw_log_level level);
 
 // One line, no trailing newline in FORMAT. A line that repeats within 10 s of itself for the same
-// handle is counted, and the count is written with the next different line or when 10 s are over.
+// name is counted, and the count is written with the next different line of that name, with the
+// first line of anybody once the 10 s are over, or at fw_logger_destroy(). Control characters are
+// escaped, so that a message stays one line. errno is kept.
 void fw_log(const struct fw_log *log, enum fw_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void fw_vlog(const struct fw_log *log, enum fw_log_level level, const char *format, va_list list)

@@ -141,6 +141,28 @@ void fw_text_append_json(struct fw_text *text, const char *string)
     }
 }
 
+void fw_text_append_visible(struct fw_text *text, const char *string)
+{
+    const unsigned char *at = (const unsigned char *)string;
+    while (at && *at) {
+        size_t length = utf8_length(at);
+        bool is_c1 = length == 2 && at[0] == 0xc2 && at[1] < 0xa0;
+        if (*at == '\n' || *at == '\r' || *at == '\t') {
+            fw_text_append_n(text, (const char[]){'\\', json_short_escape(*at)}, 2);
+            at++;
+        } else if (length == 0 || *at < 0x20 || *at == 0x7f) {
+            fw_text_appendf(text, "\\x%02x", *at);
+            at++;
+        } else if (is_c1) {
+            fw_text_appendf(text, "\\x%02x", at[1]);
+            at += 2;
+        } else {
+            fw_text_append_n(text, (const char *)at, length);
+            at += length;
+        }
+    }
+}
+
 static bool is_unreserved(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||

@@ -30,6 +30,9 @@ void fw_text_vappendf(struct fw_text *text, const char *format, va_list argument
 // Appends STRING as the inside of a JSON string (RFC 8259 §7), without the quotes. Bytes that are
 // not UTF-8 become U+FFFD.
 void fw_text_append_json(struct fw_text *text, const char *string);
+// Appends STRING so that it stays on one line and moves no cursor: control characters (C0, DEL, C1)
+// and bytes that are not UTF-8 become \n, \r, \t or \xNN.
+void fw_text_append_visible(struct fw_text *text, const char *string);
 // Appends STRING with every byte but RFC 3986's unreserved ones percent-encoded; KEEP names further
 // bytes to leave alone ("/" for paths).
 void fw_text_append_percent(struct fw_text *text, const char *string, const char *keep);
@@ -46,7 +49,7 @@ char *fw_strdup(const char *string);
 char *fw_strdup_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 bool fw_starts_with(const char *string, const char *prefix);
 bool fw_ends_with(const char *string, const char *suffix);
-// Decodes %XX in place. Returns STRING.
+// Decodes %XX in place; what is no %XX, and %00, stays as it is. Returns STRING.
 char *fw_percent_decode(char *string);
 // Edits (insert, delete, replace, swap of neighbours) between two strings, at most LIMIT + 1.
 size_t fw_edit_distance(const char *a, const char *b, size_t limit);
