@@ -1,0 +1,45 @@
+// From a face report to a stored snapshot and a posted event, on a thread of its own, so that
+// neither cameras nor detectors wait for JPEG, disk or broker.
+#ifndef FW_APP_REPORTER_H
+#define FW_APP_REPORTER_H
+
+#include "alert/dispatcher.h"
+#include "app/config.h"
+#include "camera/camera.h"
+
+struct fw_store;
+
+// Borrowed; all of it outlives the reporter. STORE may be NULL: no snapshots.
+struct fw_reporter_options {
+    const struct fw_config *config;
+    struct fw_store *store;
+    struct fw_dispatcher *dispatcher;
+    const struct fw_log *log;
+};
+
+struct fw_reporter_stats {
+    uint64_t events, snapshots_stored, snapshots_failed, snapshots_skipped, lost;
+};
+
+struct fw_reporter;
+
+// FW_OK, FW_ENOMEM or FW_EAGAIN (threads).
+int fw_reporter_start(struct fw_reporter **reporter, const struct fw_reporter_options *options,
+                      struct fw_error *error);
+
+// Takes a copy of REPORT and a reference to its picture. When many pictures wait already (a slow
+// disk), the event goes without one and that is counted: an alert matters more than its picture.
+// Returns at once. Any thread.
+void fw_reporter_face(struct fw_reporter *reporter, const struct fw_camera_config *camera,
+                      const struct fw_face_report *report);
+
+// {"events": [...]}, the newest first, LIMIT at most. malloc'd; NULL when memory is out. Any
+// thread.
+char *fw_reporter_events_json(struct fw_reporter *reporter, int limit);
+struct fw_reporter_stats fw_reporter_get_stats(struct fw_reporter *reporter);
+
+// Works off what waits, TIMEOUT_MS at most, and frees. What is left then is counted in the log.
+// FW_OK or FW_ETIMEDOUT (the thread hangs in the file system and is left behind). NULL is allowed.
+int fw_reporter_destroy(struct fw_reporter *reporter, int64_t timeout_ms);
+
+#endif

@@ -1,0 +1,343 @@
+#include "app/supervisor.h"
+#include "app/reporter.h"
+#include "app/supervisor_internal.h"
+#include "detect/pool.h"
+#include "storage/store.h"
+#include "util/backoff.h"
+#include "util/cancel.h"
+#include "util/clock.h"
+#include "util/resolve.h"
+#include "util/url.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    // A stop takes less than 2 s in all (DESIGN §4): these are its parts.
+    STOP_CAMERAS_MS = 1200,
+    STOP_REPORTER_MS = 300,
+    STOP_SINKS_MS = 300,
+    // When the cameras have ended by themselves there is time to deliver what they reported.
+    END_CAMERAS_MS = 10000,
+    END_REPORTER_MS = 10000,
+    END_SINKS_MS = 10000,
+    MAX_WAITING_EVENTS = 10000,
+};
+
+// Detections weaker than the threshold don't start tracks, but keep those alive that are
+// (ByteTrack's second step); below this share of it they are noise.
+static const double weak_score_share = 0.6;
+
+static void on_face(void *opaque, const char *camera_id, const struct fw_face_report *report)
+{
+    (void)camera_id;
+    struct fw_supervised_camera *camera = opaque;
+    fw_reporter_face(camera->supervisor->reporter, camera->config, report);
+}
+
+static void on_state(void *opaque, const char *camera_id, enum fw_camera_state state,
+                     const char *reason, int64_t utc_us)
+{
+    (void)utc_us;
+    struct fw_supervised_camera *camera = opaque;
+    struct fw_supervisor *supervisor = camera->supervisor;
+    const struct fw_log log = {supervisor->options.logger, camera_id};
+    bool is_bad = state == FW_CAMERA_STALLED || state == FW_CAMERA_BACKOFF;
+    fw_log(&log, is_bad ? FW_LOG_WARNING : FW_LOG_INFO, "%s%s%s", fw_camera_state_name(state),
+           reason && *reason ? ": " : "", reason ? reason : "");
+    if (state == FW_CAMERA_STOPPED && atomic_fetch_sub(&supervisor->open_cameras, 1) == 1)
+        fw_cancel_trigger(supervisor->all_ended);
+}
+
+static int open_store(struct fw_supervisor *supervisor, struct fw_error *error)
+{
+    const struct fw_config *config = supervisor->options.config;
+    if (!config->snapshot_dir)
+        return FW_OK;
+    const struct fw_store_options options = {.backend = "dir",
+                                             .dir = config->snapshot_dir,
+                                             .public_base_url = config->s3.public_base_url,
+                                             .log = &supervisor->log};
+    return fw_store_open(&supervisor->store, &options, error);
+}
+
+static int open_sinks(struct fw_supervisor *supervisor, struct fw_sink **sinks,
+                      struct fw_error *error)
+{
+    const struct fw_config *config = supervisor->options.config;
+    for (size_t i = 0; i < config->sink_count; i++) {
+        const struct fw_sink_config *sink = &config->sinks[i];
+        const struct fw_sink_options options = {.type = sink->type,
+                                                .name = sink->name,
+                                                .path = sink->path,
+                                                .url = sink->url,
+                                                .token = sink->token,
+                                                .timeout_ms = sink->timeout_ms,
+                                                .log = &supervisor->log};
+        int status = fw_sink_open(&sinks[i], &options, error);
+        if (status < 0) {
+            while (i > 0)
+                fw_sink_close(sinks[--i]);
+            return status;
+        }
+    }
+    return FW_OK;
+}
+
+static int start_alerts(struct fw_supervisor *supervisor, struct fw_error *error)
+{
+    const struct fw_config *config = supervisor->options.config;
+    struct fw_sink **sinks = calloc(config->sink_count + 1, sizeof *sinks);
+    if (!sinks)
+        return fw_fail(error, FW_ENOMEM, "out of memory");
+    int status = open_sinks(supervisor, sinks, error);
+    if (status == FW_OK) {
+        const struct fw_dispatcher_options options = {
+            .delivery = config->alerts.delivery,
+            .fallback_after_ms = config->alerts.fallback_after_ms,
+            .max_events = MAX_WAITING_EVENTS,
+            .log = &supervisor->log,
+        };
+        supervisor->dispatcher = fw_dispatcher_create(&options, sinks, config->sink_count);
+        if (!supervisor->dispatcher)
+            status = fw_fail(error, FW_ENOMEM, "cannot start the dispatcher; out of memory");
+    }
+    free(sinks);
+    if (status < 0)
+        return status;
+    const struct fw_reporter_options options = {.config = config,
+                                                .store = supervisor->store,
+                                                .dispatcher = supervisor->dispatcher,
+                                                .log = &supervisor->log};
+    return fw_reporter_start(&supervisor->reporter, &options, error);
+}
+
+static int start_shared(struct fw_supervisor *supervisor, struct fw_error *error)
+{
+    const struct fw_config *config = supervisor->options.config;
+    struct fw_model_store_options models;
+    fw_config_model_options(config, &supervisor->log, &models);
+    supervisor->all_ended = fw_cancel_create();
+    supervisor->connect_limiter = fw_limiter_create(config->worker.max_connects);
+    supervisor->resolver = fw_resolver_create(&supervisor->log);
+    supervisor->pool = fw_pool_create(config->worker.detector_threads, &models, &supervisor->log);
+    if (!supervisor->all_ended || !supervisor->connect_limiter || !supervisor->resolver ||
+        !supervisor->pool)
+        return fw_fail(error, FW_ENOMEM, "out of memory");
+    return FW_OK;
+}
+
+static void fill_tracker_options(struct fw_tracker_options *options,
+                                 const struct fw_camera_config *config)
+{
+    options->high_score = (float)config->detector.min_score;
+    options->low_score = (float)(config->detector.min_score * weak_score_share);
+    options->confirm_hits = config->alerts.confirm_hits;
+    options->confirm_window = config->alerts.confirm_window;
+    options->lost_us = config->alerts.lost_ms * FW_US_PER_MS;
+}
+
+static int fill_camera_options(struct fw_supervised_camera *camera)
+{
+    const struct fw_camera_config *config = camera->config;
+    const struct fw_publish_config *publish = &config->publish;
+    camera->outputs = calloc(publish->output_count + 1, sizeof *camera->outputs);
+    if (!camera->outputs)
+        return FW_ENOMEM;
+    for (size_t i = 0; i < publish->output_count; i++)
+        camera->outputs[i].url = publish->outputs[i];
+    camera->options = (struct fw_camera_options){
+        .id = config->id,
+        .name = config->name,
+        .location = config->location,
+        .url = config->url,
+        .is_test_video = config->is_test_video,
+        .test_video_realtime = config->test_video_realtime,
+        .max_frames = config->max_frames,
+        .transport = config->transport,
+        .tls_verify = config->tls_verify,
+        .frame_skip = config->frame_skip,
+        .analyze_fps = config->analyze_fps,
+        .max_frame_age_ms = config->max_frame_age_ms,
+        .precision = config->detector.precision,
+        .isa = camera->supervisor->options.config->isa,
+        .input_size = config->detector.input_size_px,
+        .detect = {.min_score = (float)config->detector.min_score,
+                   .nms_iou = (float)config->detector.nms_iou,
+                   .min_face_px = config->detector.min_face_px},
+        .overlay_enabled = config->overlay_enabled,
+        .outputs = camera->outputs,
+        .output_count = (int)publish->output_count,
+        .encoder = publish->encoder,
+        .preset = publish->preset,
+        .bitrate_kbps = publish->bitrate_kbps,
+        .fps = publish->fps,
+        .gop_s = publish->gop_s,
+        .wants_snapshots = config->save_snapshots && camera->supervisor->store,
+        .connect_timeout_ms = config->connect_timeout_ms,
+        .packet_timeout_ms = config->packet_timeout_ms,
+        .keyframe_timeout_ms = config->keyframe_timeout_ms,
+    };
+    fill_tracker_options(&camera->options.track, config);
+    return FW_OK;
+}
+
+// Finds the camera's detector before any camera starts, so that a missing model is known at once.
+static int prepare_detector(struct fw_supervised_camera *camera, struct fw_error *error)
+{
+    const struct fw_camera_options *options = &camera->options;
+    const struct fw_pool_client_options client = {.model = camera->config->detector.model,
+                                                  .precision = options->precision,
+                                                  .isa = options->isa,
+                                                  .input_size = options->input_size,
+                                                  .parameters = options->detect};
+    return fw_pool_prepare(camera->supervisor->pool, &client, camera->supervisor->options.stop,
+                           &camera->options.model, error);
+}
+
+static int prepare_cameras(struct fw_supervisor *supervisor, struct fw_error *error)
+{
+    const struct fw_config *config = supervisor->options.config;
+    supervisor->cameras = calloc(config->camera_count, sizeof *supervisor->cameras);
+    if (!supervisor->cameras)
+        return fw_fail(error, FW_ENOMEM, "out of memory");
+    for (size_t i = 0; i < config->camera_count; i++) {
+        if (!config->cameras[i].enabled)
+            continue;
+        struct fw_supervised_camera *camera = &supervisor->cameras[supervisor->camera_count++];
+        camera->supervisor = supervisor;
+        camera->config = &config->cameras[i];
+        if (fill_camera_options(camera) < 0)
+            return fw_fail(error, FW_ENOMEM, "out of memory");
+        int status = prepare_detector(camera, error);
+        if (status < 0)
+            return status;
+    }
+    if (supervisor->camera_count == 0)
+        return fw_fail(error, FW_EINVAL,
+                       "every camera is disabled; set \"enabled\": true for one of them");
+    return FW_OK;
+}
+
+static int start_cameras(struct fw_supervisor *supervisor, struct fw_error *error)
+{
+    const struct fw_camera_services services = {
+        .pool = supervisor->pool,
+        .connect_limiter = supervisor->connect_limiter,
+        .resolver = supervisor->resolver,
+        .logger = supervisor->options.logger,
+        .secrets = supervisor->options.secrets,
+    };
+    atomic_store(&supervisor->open_cameras, (int)supervisor->camera_count);
+    for (size_t i = 0; i < supervisor->camera_count; i++) {
+        struct fw_supervised_camera *camera = &supervisor->cameras[i];
+        const struct fw_camera_listener listener = {
+            .opaque = camera, .face = on_face, .state = on_state};
+        int status =
+            fw_camera_start(&camera->camera, &camera->options, &services, &listener, error);
+        if (status < 0)
+            return status;
+    }
+    return FW_OK;
+}
+
+static int start_web(struct fw_supervisor *supervisor, struct fw_error *error)
+{
+    fw_status_source(supervisor, &supervisor->web_source);
+    const struct fw_web_options options = {.listen = supervisor->options.config->web.listen,
+                                           .source = &supervisor->web_source,
+                                           .secrets = supervisor->options.secrets,
+                                           .log = &supervisor->log};
+    int status = fw_web_start(&supervisor->web, &options, error);
+    if (status == FW_OK)
+        fw_log_info(&supervisor->log, "the page is at http://%s/", options.listen);
+    return status;
+}
+
+int fw_supervisor_start(struct fw_supervisor **out, const struct fw_supervisor_options *options,
+                        struct fw_error *error)
+{
+    *out = NULL;
+    struct fw_supervisor *supervisor = calloc(1, sizeof *supervisor);
+    if (!supervisor)
+        return fw_fail(error, FW_ENOMEM, "out of memory");
+    supervisor->options = *options;
+    supervisor->log.logger = options->logger;
+    supervisor->started_utc_us = fw_utc_us();
+    int status = start_shared(supervisor, error);
+    if (status == FW_OK)
+        status = open_store(supervisor, error);
+    if (status == FW_OK)
+        status = start_alerts(supervisor, error);
+    if (status == FW_OK)
+        status = prepare_cameras(supervisor, error);
+    if (status == FW_OK)
+        status = start_cameras(supervisor, error);
+    if (status == FW_OK)
+        status = start_web(supervisor, error);
+    if (status < 0) {
+        fw_supervisor_destroy(supervisor, false);
+        return status;
+    }
+    *out = supervisor;
+    return FW_OK;
+}
+
+struct fw_cancel *fw_supervisor_all_ended(struct fw_supervisor *supervisor)
+{
+    return supervisor->all_ended;
+}
+
+static int stop_cameras(struct fw_supervisor *supervisor, int64_t timeout_ms)
+{
+    int all_lost = 0;
+    for (size_t i = 0; i < supervisor->camera_count; i++)
+        fw_camera_stop(supervisor->cameras[i].camera);
+    int64_t end_us = fw_monotonic_us() + timeout_ms * FW_US_PER_MS;
+    for (size_t i = 0; i < supervisor->camera_count; i++) {
+        struct fw_supervised_camera *camera = &supervisor->cameras[i];
+        int64_t left_ms = (end_us - fw_monotonic_us()) / FW_US_PER_MS;
+        int lost = 0;
+        if (fw_camera_destroy(camera->camera, left_ms > 0 ? left_ms : 0, &lost) < 0)
+            fw_log_error(&supervisor->log, "camera %s: %d threads do not end; left behind",
+                         camera->config->id, lost);
+        all_lost += lost;
+    }
+    return all_lost;
+}
+
+static void free_supervisor(struct fw_supervisor *supervisor)
+{
+    for (size_t i = 0; i < supervisor->camera_count; i++)
+        free(supervisor->cameras[i].outputs);
+    free(supervisor->cameras);
+    fw_store_close(supervisor->store);
+    fw_resolver_destroy(supervisor->resolver);
+    fw_limiter_destroy(supervisor->connect_limiter);
+    fw_cancel_destroy(supervisor->all_ended);
+    free(supervisor);
+}
+
+int fw_supervisor_destroy(struct fw_supervisor *supervisor, bool by_itself)
+{
+    if (!supervisor)
+        return 0;
+    // The web server reads the cameras, so it goes first.
+    fw_web_stop(supervisor->web);
+    int lost = stop_cameras(supervisor, by_itself ? END_CAMERAS_MS : STOP_CAMERAS_MS);
+    // Cameras that are left behind use the pool and everything behind it.
+    if (lost)
+        return lost;
+    if (fw_pool_destroy(supervisor->pool, STOP_CAMERAS_MS) < 0)
+        lost++;
+    if (fw_reporter_destroy(supervisor->reporter, by_itself ? END_REPORTER_MS : STOP_REPORTER_MS) <
+        0)
+        lost++;
+    if (supervisor->dispatcher && !lost) {
+        fw_dispatcher_drain(supervisor->dispatcher, by_itself ? END_SINKS_MS : STOP_SINKS_MS);
+        if (fw_dispatcher_destroy(supervisor->dispatcher, STOP_SINKS_MS) < 0)
+            lost++;
+    }
+    if (!lost)
+        free_supervisor(supervisor);
+    return lost;
+}
