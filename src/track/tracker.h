@@ -14,8 +14,8 @@
 struct fw_tracker_options {
     float high_score; // detections from here up start and feed tracks (the user's min_score)
     float low_score;  // detections from here up keep tracks alive that already are
-    int confirm_hits, confirm_window; // n of m analyses: "2/3"
-    int64_t lost_us;                  // a confirmed track unseen for so long has ended
+    int confirm_hits, confirm_window; // n of m analyses: "2/3"; 1 <= n <= m <= 64
+    int64_t lost_us;                  // a confirmed track unseen for so long has ended; above 0
 };
 
 enum fw_track_state {
@@ -38,20 +38,32 @@ struct fw_track {
 
 struct fw_tracker;
 
+// OPTIONS are copied. NULL when memory is out or the options break a bound above.
 struct fw_tracker *fw_tracker_create(const struct fw_tracker_options *options);
 void fw_tracker_destroy(struct fw_tracker *tracker);
 
-// One analysis at TIME_US (rising; an earlier time than the last is refused) with all detections
-// from low_score up. *TRACKS are all tracks, tentative and just ended ones included, *COUNT of
-// them. FW_OK, FW_EINVAL, FW_ENOMEM (then nothing changed).
+// Faces that one analysis may have.
+#define FW_TRACKER_MAX_FACES 2048
+
+// One analysis at TIME_US (not negative, rising; a time earlier than the last is refused) with all
+// detections from low_score up. Faces without an area, beyond a million pixels or with a score or
+// box that is no number are left out; landmarks that are no numbers are taken off. *TRACKS are all
+// tracks, tentative and just ended ones included, *TRACK_COUNT of them. FW_OK, FW_EINVAL (time,
+// more than FW_TRACKER_MAX_FACES), FW_ENOMEM (then nothing changed).
+//
+// A track that an analysis finds again goes on even where more than lost_us lie between the two
+// analyses, so that slow ones (analyze_fps below 1) can confirm a face at all. Whoever has a pause
+// in which people may have come and gone calls fw_tracker_advance().
 int fw_tracker_update(struct fw_tracker *tracker, int64_t time_us, const struct fw_face *faces,
                       size_t count, const struct fw_track **tracks, size_t *track_count);
 
-// Moves time on without an analysis, so that tracks end while a camera is away. As above.
+// Moves time on without an analysis, so that tracks end while a camera is away: confirmed ones are
+// reported as ended, tentative ones vanish. No other box or state changes. As above.
 int fw_tracker_advance(struct fw_tracker *tracker, int64_t time_us, const struct fw_track **tracks,
                        size_t *track_count);
 
-// Where TRACK's box will be at TIME_US, for drawing between analyses; at most 0.5 s ahead.
+// Where TRACK's box is at TIME_US, for drawing between analyses; at most 0.5 s before or after the
+// analysis that its box is from. TRACK may be a copy.
 struct fw_box fw_track_box_at(const struct fw_tracker *tracker, const struct fw_track *track,
                               int64_t time_us);
 
