@@ -40,7 +40,7 @@ uint32_t fw_random_u32(void);
 struct fw_limiter;
 struct fw_limiter *fw_limiter_create(int limit);
 void fw_limiter_destroy(struct fw_limiter *limiter);
-// FW_OK (release it), or FW_ECANCELED.
+// FW_OK (release it), FW_ECANCELED, or FW_EAGAIN (too many open files to wait). CANCEL may be NULL.
 int fw_limiter_acquire(struct fw_limiter *limiter, struct fw_cancel *cancel);
 void fw_limiter_release(struct fw_limiter *limiter);
 

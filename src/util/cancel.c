@@ -54,24 +54,27 @@ bool fw_cancel_is_set(const struct fw_cancel *cancel)
     return atomic_load(&cancel->set);
 }
 
+// poll(2)'s timeout until AT_US: rounded up, so that it never spins through the last millisecond.
+static int poll_timeout_ms(int64_t at_us)
+{
+    if (at_us == INT64_MAX)
+        return -1;
+    int64_t left_us = at_us - fw_monotonic_us();
+    int64_t left_ms = left_us > 0 ? left_us / FW_US_PER_MS + 1 : 0;
+    return left_ms > INT_MAX ? INT_MAX : (int)left_ms;
+}
+
 bool fw_cancel_wait(struct fw_cancel *cancel, int64_t timeout_ms)
 {
-    const int64_t began_us = fw_monotonic_us();
-    const int64_t most_ms = INT64_MAX / FW_US_PER_MS / 4;
-    if (timeout_ms > most_ms)
-        timeout_ms = most_ms;
+    struct fw_deadline deadline = {0};
+    fw_deadline_set(&deadline, timeout_ms);
     while (!fw_cancel_is_set(cancel)) {
-        int wait_ms = -1;
-        if (timeout_ms >= 0) {
-            int64_t left_us = timeout_ms * FW_US_PER_MS - (fw_monotonic_us() - began_us);
-            if (left_us <= 0)
-                return false;
-            int64_t left_ms = (left_us + FW_US_PER_MS - 1) / FW_US_PER_MS;
-            wait_ms = left_ms > INT_MAX ? INT_MAX : (int)left_ms;
-        }
+        if (fw_deadline_passed(&deadline))
+            return false;
         struct pollfd entry = {.fd = cancel->fd, .events = POLLIN};
         // An interrupted poll(2) is a reason to look again, nothing more.
-        if (poll(&entry, 1, wait_ms) < 0 && errno != EINTR && errno != EAGAIN)
+        int ready = poll(&entry, 1, poll_timeout_ms(deadline.at_us));
+        if (ready < 0 && errno != EINTR && errno != EAGAIN)
             return fw_cancel_is_set(cancel);
     }
     return true;
@@ -104,4 +107,22 @@ int fw_deadline_passed(void *opaque)
         return 1;
     }
     return 0;
+}
+
+int fw_deadline_poll(struct fw_deadline *deadline, int fd, short events)
+{
+    while (!fw_deadline_passed(deadline)) {
+        struct pollfd entries[2] = {
+            {.fd = fd, .events = events},
+            {.fd = deadline->cancel ? fw_cancel_fd(deadline->cancel) : -1, .events = POLLIN},
+        };
+        int ready = poll(entries, 2, poll_timeout_ms(deadline->at_us));
+        if (ready < 0 && errno != EINTR && errno != EAGAIN)
+            return FW_EIO;
+        if (ready > 0 && (entries[0].revents & POLLNVAL))
+            return FW_EIO;
+        if (ready > 0 && entries[0].revents)
+            return FW_OK;
+    }
+    return deadline->interrupted;
 }

@@ -30,5 +30,8 @@ void fw_deadline_set(struct fw_deadline *deadline, int64_t timeout_ms);
 // 1 when the call must return now, else 0; it fits AVIOInterruptCB. OPAQUE is a struct fw_deadline,
 // used by one thread at a time.
 int fw_deadline_passed(void *opaque);
+// Waits until FD is ready for EVENTS (poll(2)'s POLLIN, POLLOUT; errors and hang-ups count as
+// ready). FW_OK, FW_ETIMEDOUT or FW_ECANCELED (in `interrupted` too), or FW_EIO.
+int fw_deadline_poll(struct fw_deadline *deadline, int fd, short events);
 
 #endif

@@ -13,8 +13,10 @@ enum fw_queue_overflow {
 };
 
 struct fw_queue_options {
-    size_t max_items;   // at least 1
-    size_t max_bytes;   // sum of the sizes given to put; 0: unbounded
+    size_t max_items; // at least 1
+    // Sum of the sizes given to put; 0: unbounded. FW_QUEUE_DROP_OLDEST takes one larger item when
+    // it is alone, so that a large keyframe does not starve its reader.
+    size_t max_bytes;
     int64_t max_age_us; // older items are dropped when taking; 0: no limit
     enum fw_queue_overflow overflow;
     void (*free_item)(void *item); // for dropped items and those left at destroy; required
@@ -25,9 +27,10 @@ struct fw_queue_stats {
     size_t items, bytes;
 };
 
-// FIFO, any number of threads on both sides.
+// FIFO, any number of threads on both sides. free_item() must not call the queue.
 struct fw_queue;
 
+// NULL when memory is out or the options make no sense (no room for an item, no free_item).
 struct fw_queue *fw_queue_create(const struct fw_queue_options *options);
 // Frees what is left. No thread may be inside any more. NULL is allowed.
 void fw_queue_destroy(struct fw_queue *queue);
@@ -39,7 +42,8 @@ int fw_queue_put(struct fw_queue *queue, void *item, size_t size_bytes);
 int fw_queue_take(struct fw_queue *queue, void **item, int64_t timeout_ms);
 // Puts are refused from now on; takers get what is left, then FW_ECANCELED.
 void fw_queue_close(struct fw_queue *queue);
-// Drops every item, oldest first, for which DROP says so. Counted as dropped_full.
+// Drops every item, oldest first, for which DROP says so; DROP must not call the queue. Counted as
+// dropped_full. Returns how many.
 size_t fw_queue_drop_if(struct fw_queue *queue, bool (*drop)(void *item, void *opaque),
                         void *opaque);
 struct fw_queue_stats fw_queue_get_stats(struct fw_queue *queue);

@@ -19,7 +19,8 @@ struct fw_resolver *fw_resolver_create(const struct fw_log *log);
 void fw_resolver_destroy(struct fw_resolver *resolver);
 
 // Writes the first address of HOST (IPv4 preferred, numeric hosts at once, 60 s of cache) into
-// ADDRESS. FW_OK, FW_ENOENT (no such name), FW_ETIMEDOUT, FW_ECANCELED, FW_ENOMEM. Any thread.
+// ADDRESS. FW_OK, FW_ENOENT (no such name), FW_ETIMEDOUT (of the deadline, or the name server does
+// not answer), FW_ECANCELED, FW_EINVAL (no host), FW_EIO, FW_ENOMEM. Any thread.
 int fw_resolve(struct fw_resolver *resolver, const char *host, struct fw_deadline *deadline,
                char address[FW_ADDRESS_SIZE], struct fw_error *error);
 

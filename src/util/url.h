@@ -17,7 +17,7 @@ struct fw_url {
     char *scheme; // lower case; "file" for a plain path
     char *host;   // without brackets; "" for a path
     int port;     // 0: the scheme's default
-    char *path;   // with the leading '/', query not included; for a plain path the path as given
+    char *path;   // with the leading '/', "" if none, without the query; or the plain path as given
     struct fw_secret *query;    // without '?', NULL if none (tokens travel in queries)
     char *username;             // decoded; NULL if none
     struct fw_secret *password; // decoded; NULL if none
