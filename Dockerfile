@@ -18,17 +18,17 @@ FROM debian:12-slim
 # with the face cascade.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        ca-certificates fonts-dejavu-core opencv-data libavdevice59 libavformat59 libavcodec59 \
+        ca-certificates curl fonts-dejavu-core opencv-data libavdevice59 libavformat59 libavcodec59 \
         libavutil57 libswscale6 libcurl4 libmicrohttpd12 libjansson4 libfreetype6 libjpeg62-turbo \
         libssl3 libopencv-core406 libopencv-imgproc406 libopencv-dnn406 libopencv-objdetect406 && \
     rm -rf /var/lib/apt/lists/* && \
-    useradd --system --create-home --home-dir /var/lib/faceworker faceworker
+    useradd --system --uid 10001 --create-home --home-dir /var/lib/faceworker faceworker
 COPY --from=build /image/ /
-USER faceworker
+USER 10001
 ENV XDG_STATE_HOME=/var/lib/faceworker/state XDG_CACHE_HOME=/var/lib/faceworker/cache
 WORKDIR /var/lib/faceworker
 VOLUME /var/lib/faceworker
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=3s CMD ["faceworker", "version"]
+HEALTHCHECK --interval=30s --timeout=3s CMD ["curl", "-fsS", "http://127.0.0.1:8080/healthz"]
 ENTRYPOINT ["faceworker"]
 CMD ["run"]
