@@ -27,6 +27,7 @@ struct fw_overlay_info {
 // Fonts and cached text for one camera and one picture height. One thread.
 struct fw_overlay;
 
+// FW_OK, FW_ENOMEM, or fw_font_open()'s FW_ENOENT and FW_EFORMAT.
 int fw_overlay_create(struct fw_overlay **overlay, int picture_height_px, struct fw_error *error);
 void fw_overlay_destroy(struct fw_overlay *overlay);
 

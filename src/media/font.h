@@ -3,6 +3,7 @@
 #define FW_MEDIA_FONT_H
 
 #include "util/error.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 struct fw_font;
@@ -17,8 +18,10 @@ struct fw_glyph {
 
 // Opens PATH, or with NULL the first of the Debian fonts that is installed (DejaVu Sans, Liberation
 // Sans, Noto Sans), at SIZE_PX. One font serves one thread. FW_OK, FW_ENOENT (ERROR says which
-// package to install), FW_EFORMAT, FW_ENOMEM.
+// package to install), FW_EFORMAT, FW_ENOMEM, FW_EINVAL (a size not in 1..512).
 int fw_font_open(struct fw_font **font, const char *path, int size_px, struct fw_error *error);
+// The same in bold.
+int fw_font_open_bold(struct fw_font **font, int size_px, struct fw_error *error);
 void fw_font_close(struct fw_font *font);
 // The glyph of CODE_POINT, or the font's box for a missing one; NULL when memory is out.
 const struct fw_glyph *fw_font_glyph(struct fw_font *font, uint32_t code_point);

@@ -6,12 +6,17 @@
 #include "util/face.h"
 
 // A writable copy of the part of FRAME inside BOX, clipped, grown to even positions and sizes for
-// YUV. Format, colour description and times are kept. NULL when memory is out or nothing is left.
+// YUV (an odd picture's last column and row end the growth). Format, colour description and times
+// are kept. NULL when memory is out or nothing is left.
 struct fw_frame *fw_image_crop(const struct fw_frame *frame, struct fw_box box);
 
 // Scales TO FIT inside max_width x max_height keeping the aspect, by area averaging (never larger).
 // NULL when memory is out. A new reference to FRAME itself when it already fits.
 struct fw_frame *fw_image_shrink(struct fw_frame *frame, int max_width, int max_height);
+
+// BGR as I420, full-range BT.601 as JFIF has it, so that a still picture can be drawn on and
+// compressed without further loss. Times are kept. NULL when memory is out or BGR is not BGR24.
+struct fw_frame *fw_image_convert_i420(const struct fw_frame *bgr);
 
 // Variance of the 3x3 Laplacian of luma over BOX, after shrinking BOX to 64 px at the longer side
 // so that sizes compare (J. L. Pech-Pacheco et al., "Diatom autofocusing in brightfield
