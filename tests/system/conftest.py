@@ -1,0 +1,99 @@
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+from harness import IS_CI, Daemon, MediaMtx, Publisher
+
+# A password with everything in it that breaks naive redaction; no output may ever hold it.
+CANARY = "Ca%40na@ry:w/ith?sp#ecial"
+
+
+def missing(what):
+    """Data or a server that a test needs: without it a test is skipped, in CI it fails."""
+    if IS_CI:
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    folder = pathlib.Path(os.environ.get("FACEWORKER_SHARED", "../shared"))
+    if not (folder / "models" / "yunet_n_640_640.onnx").exists():
+        missing(f"no test data in {folder}; set FACEWORKER_SHARED")
+    return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def models(shared, tmp_path_factory):
+    """A model folder that is complete, so that no test asks the network."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("yunet_n_640_640.onnx", "yunet_s_640_640.onnx"):
+        shutil.copy(shared / "models" / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_clip(shared, tmp_path_factory):
+    """Re-encodes a video of the test data as a camera would send it: 25 fps, no B-frames, a keyframe
+    a second, at least 20 s long. Made once a session for each set of arguments."""
+    folder = tmp_path_factory.mktemp("clips")
+
+    def make(name, size="1280:720"):
+        clip = folder / f"{pathlib.Path(name).stem}-{size.replace(':', 'x')}.mp4"
+        if not clip.exists():
+            subprocess.run(
+                ["ffmpeg", "-v", "error", "-y", "-stream_loop", "8", "-i",
+                 str(shared / "videos" / name), "-t", "20", "-an", "-vf", f"scale={size},fps=25",
+                 "-c:v", "libx264", "-preset", "superfast", "-crf", "22", "-bf", "0", "-g", "25",
+                 "-keyint_min", "25", "-sc_threshold", "0", "-pix_fmt", "yuv420p", str(clip)],
+                check=True)
+        return clip
+    return make
+
+
+@pytest.fixture
+def mediamtx(tmp_path):
+    server = MediaMtx(tmp_path).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def publish(tmp_path):
+    """publish(clip, url) starts a camera that sends the clip; all are ended after the test."""
+    running = []
+
+    def start(clip, url, **options):
+        publisher = Publisher(clip, url, tmp_path, name=f"publisher{len(running)}", **options)
+        running.append(publisher.start())
+        return publisher
+    yield start
+    for publisher in running:
+        publisher.kill()
+
+
+@pytest.fixture
+def run_daemon(tmp_path, models):
+    """run_daemon(config) starts a daemon; after the test it is stopped, and the stop is checked. The
+    canary password may be in nothing that it wrote."""
+    running = []
+
+    def start(config, wait=True, env=None, name="daemon"):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        config = {"models": {"dir": str(models)}, **config}
+        daemon = Daemon(folder, config, env=env)
+        running.append(daemon)
+        return daemon.start(wait)
+    yield start
+    failures = []
+    for daemon in running:
+        try:
+            daemon.stop()
+        except AssertionError as failure:
+            failures.append(str(failure))
+        if CANARY in daemon.log():
+            failures.append("the canary password is in the log")
+    assert not failures, "\n".join(failures)

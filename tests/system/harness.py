@@ -1,0 +1,293 @@
+"""What the system tests drive: the daemon, MediaMTX, publishers of test streams, and polling."""
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BUILD = pathlib.Path(os.environ.get("FACEWORKER_BUILD", ROOT / "build" / "test")).resolve()
+FACEWORKER = BUILD / "src" / "app" / "faceworker"
+IS_CI = os.environ.get("CI", "") not in ("", "0", "false")
+STOP_LIMIT_S = 2.0
+
+
+def poll(condition, timeout_s, what, interval_s=0.05):
+    """Returns condition()'s first true value; fails with WHAT when none came in time."""
+    end = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout_s} s: {what() if callable(what) else what}")
+        time.sleep(interval_s)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def free_udp_pair():
+    """An even port and the odd one above it, as RTP and RTCP want them."""
+    for _ in range(200):
+        port = free_port() & ~1
+        with contextlib.suppress(OSError):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as even, \
+                    socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as odd:
+                even.bind(("127.0.0.1", port))
+                odd.bind(("127.0.0.1", port + 1))
+                return port
+    raise AssertionError("no two free UDP ports")
+
+
+def port_is_open(port):
+    with socket.socket() as client:
+        client.settimeout(1)
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def run_faceworker(*arguments, timeout_s=60, env=None, cwd=None):
+    """Runs a command of the program to its end."""
+    return subprocess.run([str(FACEWORKER), *map(str, arguments)], capture_output=True, text=True,
+                          timeout=timeout_s, check=False, cwd=cwd,
+                          env={**os.environ, **(env or {})})
+
+
+class Process:
+    """A child whose output goes to a file and which is always ended."""
+
+    def __init__(self, command, log, env=None, cwd=None):
+        self.log = pathlib.Path(log)
+        with open(self.log, "ab") as out:
+            self.child = subprocess.Popen([str(word) for word in command], stdout=out, stderr=out,
+                                          stdin=subprocess.DEVNULL, cwd=cwd,
+                                          env={**os.environ, **(env or {})})
+
+    def text(self):
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def is_running(self):
+        return self.child.poll() is None
+
+    def freeze(self):
+        self.child.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.child.send_signal(signal.SIGCONT)
+
+    def kill(self):
+        with contextlib.suppress(ProcessLookupError):
+            self.child.kill()
+            self.thaw()
+        self.child.wait()
+
+    def terminate(self, timeout_s=5):
+        if self.is_running():
+            self.child.terminate()
+            try:
+                self.child.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        return self.child.returncode
+
+
+class MediaMtx:
+    """A MediaMTX on ports of its own, which keeps them when it is started again."""
+
+    def __init__(self, folder, users=None):
+        self.folder = pathlib.Path(folder)
+        self.rtsp_port, self.rtmp_port, self.webrtc_port = free_port(), free_port(), free_port()
+        self.udp_port = free_udp_pair()
+        self.ice_port = free_port()
+        self.config = self.folder / "mediamtx.yml"
+        self.config.write_text(self._yaml(users), encoding="utf-8")
+        self.process = None
+
+    def _yaml(self, users):
+        lines = ["logLevel: info", f"rtspAddress: 127.0.0.1:{self.rtsp_port}",
+                 f"rtpAddress: 127.0.0.1:{self.udp_port}",
+                 f"rtcpAddress: 127.0.0.1:{self.udp_port + 1}",
+                 "rtspTransports: [tcp, udp]", f"rtmpAddress: 127.0.0.1:{self.rtmp_port}",
+                 f"webrtcAddress: 127.0.0.1:{self.webrtc_port}",
+                 f"webrtcLocalUDPAddress: 127.0.0.1:{self.ice_port}",
+                 "hls: no", "srt: no", "moq: no"]
+        if users:
+            lines.append("authInternalUsers:")
+            for name, password in users:
+                lines += [f"  - user: {json.dumps(name)}", f"    pass: {json.dumps(password)}",
+                          "    permissions:", "      - action: publish", "      - action: read"]
+        return "\n".join([*lines, "paths:", "  all_others:", ""])
+
+    def start(self):
+        program = subprocess.run([str(ROOT / "tools" / "get-mediamtx.sh"), "--no-build"],
+                                 capture_output=True, text=True, check=False).stdout.strip()
+        assert program, "no MediaMTX; run tools/get-mediamtx.sh"
+        self.process = Process([program, self.config], self.folder / "mediamtx.log")
+        poll(lambda: port_is_open(self.rtsp_port) and port_is_open(self.rtmp_port), 15,
+             lambda: f"MediaMTX did not start: {self.process.text()[-2000:]}")
+        return self
+
+    def stop(self):
+        if self.process:
+            self.process.thaw() if self.process.is_running() else None
+            self.process.terminate()
+            self.process = None
+
+    def rtsp(self, path, login=""):
+        return f"rtsp://{login}127.0.0.1:{self.rtsp_port}/{path}"
+
+    def rtmp(self, path):
+        return f"rtmp://127.0.0.1:{self.rtmp_port}/{path}"
+
+
+class Publisher:
+    """Sends a prepared clip to an RTSP path in a loop, as a camera would, until it is stopped."""
+
+    def __init__(self, clip, url, folder, name="publisher", transport="tcp"):
+        self.command = ["ffmpeg", "-v", "warning", "-re", "-stream_loop", "-1", "-i", clip,
+                        "-c", "copy", "-f", "rtsp", "-rtsp_transport", transport, url]
+        self.log = pathlib.Path(folder) / f"{name}.log"
+        self.process = None
+
+    def start(self):
+        self.process = Process(self.command, self.log)
+        return self
+
+    def kill(self):
+        if self.process:
+            self.process.kill()
+            self.process = None
+
+    stop = kill
+
+
+class Daemon:
+    """`faceworker run` with a configuration of its own."""
+
+    def __init__(self, folder, config, env=None):
+        self.folder = pathlib.Path(folder)
+        self.port = free_port()
+        config = {"worker": {}, **config}
+        config["worker"] = {"id": "test", "state_dir": str(self.folder / "state"),
+                            **config["worker"]}
+        config.setdefault("web", {})["listen"] = f"127.0.0.1:{self.port}"
+        self.config = self.folder / "faceworker.json"
+        self.config.write_text(json.dumps(config, indent=2), encoding="utf-8")
+        self.env = env
+        self.process = None
+
+    def start(self, wait=True):
+        self.process = Process([FACEWORKER, "run", "-c", self.config],
+                               self.folder / "faceworker.log", env=self.env)
+        if wait:
+            poll(self.answers, 30, lambda: f"no answer from the daemon:\n{self.log()}")
+        return self
+
+    def answers(self):
+        assert self.process.is_running(), f"the daemon ended:\n{self.log()}"
+        with contextlib.suppress(OSError):
+            return self.get("/healthz")[0] == 200
+        return False
+
+    def log(self):
+        return self.process.text()
+
+    def get(self, path, headers=None, timeout_s=5):
+        """(status, body as text) of a GET."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}",
+                                         headers=headers or {})
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+                return answer.status, answer.read().decode("utf-8", "replace")
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode("utf-8", "replace")
+
+    def cameras(self):
+        status, body = self.get("/api/v1/cameras")
+        assert status == 200, body
+        return {camera["id"]: camera for camera in json.loads(body)["cameras"]}
+
+    def camera(self, name):
+        return self.cameras()[name]
+
+    def events(self, limit=500):
+        """All events so far, the oldest first."""
+        status, body = self.get(f"/api/v1/events?limit={limit}")
+        assert status == 200, body
+        return json.loads(body)["events"][::-1]
+
+    def metrics(self):
+        """{"name{labels}": value}"""
+        status, body = self.get("/metrics")
+        assert status == 200, body
+        lines = (line.rsplit(" ", 1) for line in body.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, value in lines}
+
+    def wait_for_state(self, name, state, timeout_s=15):
+        return poll(lambda: self.camera(name)["state"] == state and self.camera(name), timeout_s,
+                    lambda: f"{name} {state}; it is {self.camera(name)}\n{self.log()[-3000:]}")
+
+    def alerts(self):
+        """The lines of the JSON-lines sink."""
+        file = self.folder / "state" / "alerts.jsonl"
+        if not file.exists():
+            return []
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+    def wait_for_end(self, timeout_s=60):
+        """Waits until it ends by itself; returns the exit code."""
+        self.process.child.wait(timeout_s)
+        return self.process.child.returncode
+
+    def stop(self, expect=0):
+        """Stops it by SIGTERM and checks that it takes less than 2 s and ends cleanly."""
+        if not self.process:
+            return
+        if self.process.is_running():
+            began = time.monotonic()
+            self.process.child.terminate()
+            try:
+                self.process.child.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                raise AssertionError(f"the daemon does not stop:\n{self.log()[-4000:]}") from None
+            took = time.monotonic() - began
+            limit = STOP_LIMIT_S * (5 if "san" in BUILD.name else 1)
+            assert took < limit, f"stopping took {took:.2f} s:\n{self.log()[-4000:]}"
+        code = self.process.child.returncode
+        assert code == expect, f"exit code {code}, not {expect}:\n{self.log()[-6000:]}"
+
+
+def probe_frames(url, seconds, *options):
+    """Packets of a stream's video as ffprobe sees them over some seconds, and the stream itself."""
+    command = ["ffprobe", "-v", "error", *options, "-i", url, "-read_intervals", f"%+{seconds}",
+               "-select_streams", "v:0", "-show_entries",
+               "stream=codec_name,profile,width,height,has_b_frames,pix_fmt:"
+               "packet=pts_time,dts_time,flags:frame=pict_type,key_frame,pts_time",
+               "-show_packets", "-show_frames", "-of", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def grab_picture(url, path, *options, timeout_s=30):
+    """Saves one decoded picture of a stream as PNG."""
+    command = ["ffmpeg", "-v", "error", "-y", *options, "-i", url, "-frames:v", "1", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def normalise_state(text):
+    return re.sub(r"\s+", " ", text).strip()
