@@ -1,0 +1,326 @@
+// Runs the network depth first: two rows at a time go through a unit and straight on to the next,
+// so that what one step writes is still in the first or second cache when the next reads it. Layer
+// by layer, every map would go out to the third cache or to memory and come back.
+//
+// A unit ("stage" here, with its buffers for one input size) keeps a ring of three pairs of rows
+// between its two convolutions: the depthwise one needs the row above and the row below. A whole
+// map is stored only where something reads it later: the neck and the results.
+#include "nn/aligned.h"
+#include "nn/yunet_model.h"
+#include <math.h>
+#include <stdlib.h>
+
+enum { RING_PAIRS = 3, PIXEL = 3 };
+
+struct stage {
+    const struct fw_unit_weights *weights;
+    int width, height;
+    float *ring; // RING_PAIRS * 2 ring rows
+    size_t ring_row_floats, block_stride;
+    // The output: the whole map when it is kept, else two rows. An odd height is rounded up, for
+    // the second row of the last pair, which nobody reads.
+    float *map;
+    bool kept;
+    // The stage that takes this one's rows as they come, after pooling or directly.
+    struct stage *next;
+    bool next_pools;
+    float *pooled; // two rows of the next stage's input
+    // For a stage that nobody feeds: the kept maps that it reads.
+    const struct stage *source, *upsampled;
+    bool source_pooled;
+    float *input; // two rows
+};
+
+struct fw_yunet {
+    struct fw_yunet_model *model;
+    const struct fw_kernels *kernels;
+    int width, height;
+    float *picture; // one row of zeros, then HEIGHT rows, each with one zero pixel before it
+    size_t picture_stride;
+    float *stem_rows;
+    float *zero_row; // a ring row of zeros for above and below the map, as long as the longest
+    struct stage *stem_reader;
+    int stage_count;
+    struct stage stages[FW_YUNET_MAX_UNITS];
+};
+
+static size_t row_floats(const struct stage *stage)
+{
+    return (size_t)stage->width * (size_t)stage->weights->out_channels;
+}
+
+static float *ring_row(const struct stage *stage, int y)
+{
+    return stage->ring + (size_t)(y % (RING_PAIRS * 2)) * stage->ring_row_floats;
+}
+
+static void push_pair(struct fw_yunet *net, struct stage *stage, int pair, const float *row0,
+                      const float *row1);
+
+// Pools two rows and hands the result on when it is the second of a pair, or the last one.
+static void push_pooled(struct fw_yunet *net, struct stage *stage, int y, const float *row0,
+                        const float *row1)
+{
+    struct stage *next = stage->next;
+    float *second = stage->pooled + row_floats(stage) / 2;
+    net->kernels->pool(row0, row1, stage->weights->out_channels, next->width,
+                       y % 2 == 0 ? stage->pooled : second);
+    if (y % 2 == 1) {
+        push_pair(net, next, y / 2, stage->pooled, second);
+    } else if (y == next->height - 1) {
+        push_pair(net, next, y / 2, stage->pooled, NULL);
+    }
+}
+
+// The depthwise step for pair PAIR, once the rows around it are in the ring.
+static void emit_pair(struct fw_yunet *net, struct stage *stage, int pair)
+{
+    int y = 2 * pair;
+    bool has_second = y + 1 < stage->height;
+    const float *rows[4] = {
+        y > 0 ? ring_row(stage, y - 1) : net->zero_row,
+        ring_row(stage, y),
+        has_second ? ring_row(stage, y + 1) : net->zero_row,
+        y + 2 < stage->height ? ring_row(stage, y + 2) : net->zero_row,
+    };
+    float *out0 = stage->map + (stage->kept ? (size_t)y * row_floats(stage) : 0);
+    float *out1 = out0 + row_floats(stage);
+    net->kernels->depthwise(stage->weights, rows, stage->block_stride, stage->width, out0, out1);
+    if (stage->next == NULL) {
+        return;
+    }
+    if (stage->next_pools) {
+        push_pooled(net, stage, pair, out0, out1);
+    } else {
+        push_pair(net, stage->next, pair, out0, has_second ? out1 : NULL);
+    }
+}
+
+// Takes two rows of STAGE's input (ROW1 is NULL after the last row of an odd height).
+static void push_pair(struct fw_yunet *net, struct stage *stage, int pair, const float *row0,
+                      const float *row1)
+{
+    net->kernels->pointwise(stage->weights, row0, stage->width,
+                            ring_row(stage, 2 * pair) + FW_BLOCK, stage->block_stride);
+    if (row1 != NULL) {
+        net->kernels->pointwise(stage->weights, row1, stage->width,
+                                ring_row(stage, 2 * pair + 1) + FW_BLOCK, stage->block_stride);
+    }
+    if (pair > 0) {
+        emit_pair(net, stage, pair - 1);
+    }
+    if (pair == (stage->height + 1) / 2 - 1) {
+        emit_pair(net, stage, pair);
+    }
+}
+
+static void run_stem(struct fw_yunet *net)
+{
+    const struct fw_yunet_model *model = net->model;
+    int width = net->width / 2;
+    float *out[2] = {net->stem_rows, net->stem_rows + (size_t)width * (size_t)model->stem_channels};
+    for (int y = 0; y < net->height / 2; y++) {
+        const float *above = net->picture + (size_t)(2 * y) * net->picture_stride;
+        const float *rows[3] = {above, above + net->picture_stride,
+                                above + 2 * net->picture_stride};
+        net->kernels->stem(rows, model->stem, model->stem_bias, model->stem_channels, width,
+                           out[y % 2]);
+        if (y % 2 == 1) {
+            push_pair(net, net->stem_reader, y / 2, out[0], out[1]);
+        }
+    }
+}
+
+// Row Y of what STAGE reads, made of kept maps; SCRATCH is there to be written.
+static const float *input_row(const struct fw_yunet *net, const struct stage *stage, int y,
+                              float *scratch)
+{
+    const struct stage *source = stage->source;
+    int channels = stage->weights->in_channels;
+    if (stage->source_pooled) {
+        const float *rows = source->map + (size_t)(2 * y) * row_floats(source);
+        net->kernels->pool(rows, rows + row_floats(source), channels, stage->width, scratch);
+        return scratch;
+    }
+    const float *row = source->map + (size_t)y * row_floats(source);
+    if (stage->upsampled == NULL) {
+        return row;
+    }
+    const float *half = stage->upsampled->map + (size_t)(y / 2) * row_floats(stage->upsampled);
+    net->kernels->add_doubled(row, half, channels, stage->width, scratch);
+    return scratch;
+}
+
+static void run_from_maps(struct fw_yunet *net, struct stage *stage)
+{
+    float *second = stage->input + (size_t)stage->width * (size_t)stage->weights->in_channels;
+    for (int y = 0; y < stage->height; y += 2) {
+        const float *row0 = input_row(net, stage, y, stage->input);
+        const float *row1 = y + 1 < stage->height ? input_row(net, stage, y + 1, second) : NULL;
+        push_pair(net, stage, y / 2, row0, row1);
+    }
+}
+
+static float sigmoid(float value)
+{
+    return 1.0f / (1.0f + expf(-value));
+}
+
+static void fill_level(const struct fw_yunet *net, int level, struct fw_yunet_level *result)
+{
+    const struct stage *head = &net->stages[net->model->heads[level]];
+    size_t cells = (size_t)head->width * (size_t)head->height;
+    for (size_t i = 0; i < cells; i++) {
+        float *row = head->map + i * FW_YUNET_HEAD_CHANNELS;
+        row[0] = sigmoid(row[0]);
+        row[1] = sigmoid(row[1]);
+    }
+    *result = (struct fw_yunet_level){8 << level, head->width, head->height, head->map};
+}
+
+void fw_yunet_run(struct fw_yunet *net, struct fw_yunet_level levels[3])
+{
+    run_stem(net);
+    // A unit's sources come before it, and what streams into it is run along with them.
+    for (int i = 0; i < net->stage_count; i++) {
+        if (net->stages[i].source != NULL) {
+            run_from_maps(net, &net->stages[i]);
+        }
+    }
+    for (int level = 0; level < FW_YUNET_LEVELS; level++) {
+        fill_level(net, level, &levels[level]);
+    }
+}
+
+// Decides for each stage who feeds it: the first reader of a stage takes its rows as they come,
+// any further one reads the stored map.
+static void connect(struct fw_yunet *net)
+{
+    for (int i = 0; i < net->stage_count; i++) {
+        const struct fw_yunet_unit *unit = &net->model->units[i];
+        struct stage *stage = &net->stages[i];
+        if (unit->source == FW_YUNET_STEM) {
+            net->stem_reader = stage;
+            continue;
+        }
+        struct stage *source = &net->stages[unit->source];
+        if (unit->upsampled == FW_YUNET_NONE && source->next == NULL) {
+            source->next = stage;
+            source->next_pools = unit->pooled;
+            continue;
+        }
+        stage->source = source;
+        stage->source_pooled = unit->pooled;
+        source->kept = true;
+        if (unit->upsampled != FW_YUNET_NONE) {
+            net->stages[unit->upsampled].kept = true;
+            stage->upsampled = &net->stages[unit->upsampled];
+        }
+    }
+    for (int level = 0; level < FW_YUNET_LEVELS; level++) {
+        net->stages[net->model->heads[level]].kept = true;
+    }
+}
+
+static int alloc_stage(struct stage *stage)
+{
+    size_t width = (size_t)stage->width, channels = (size_t)stage->weights->out_channels;
+    size_t rows = stage->kept ? (size_t)(stage->height + stage->height % 2) : 2;
+    stage->block_stride = (width + 2) * FW_BLOCK;
+    stage->ring_row_floats = (width + 2) * channels;
+    stage->ring = fw_floats_create(RING_PAIRS * 2, stage->ring_row_floats);
+    stage->map = fw_floats_create(rows, row_floats(stage));
+    bool failed = stage->ring == NULL || stage->map == NULL;
+    if (stage->next != NULL && stage->next_pools) {
+        stage->pooled = fw_floats_create(2, row_floats(stage) / 2);
+        failed = failed || stage->pooled == NULL;
+    }
+    if (stage->source != NULL) {
+        stage->input = fw_floats_create(2, width * (size_t)stage->weights->in_channels);
+        failed = failed || stage->input == NULL;
+    }
+    return failed ? FW_ENOMEM : FW_OK;
+}
+
+static int alloc_net(struct fw_yunet *net)
+{
+    size_t longest = 0;
+    for (int i = 0; i < net->stage_count; i++) {
+        struct stage *stage = &net->stages[i];
+        if (alloc_stage(stage) != FW_OK) {
+            return FW_ENOMEM;
+        }
+        longest = stage->ring_row_floats > longest ? stage->ring_row_floats : longest;
+    }
+    net->picture_stride = (size_t)(net->width + 1) * PIXEL;
+    net->picture = fw_floats_create((size_t)net->height + 1, net->picture_stride);
+    net->stem_rows =
+        fw_floats_create(2, (size_t)(net->width / 2) * (size_t)net->model->stem_channels);
+    net->zero_row = fw_floats_create(1, longest);
+    return net->picture != NULL && net->stem_rows != NULL && net->zero_row != NULL ? FW_OK
+                                                                                   : FW_ENOMEM;
+}
+
+static bool is_valid_size(int size)
+{
+    return size >= 32 && size <= 8192 && size % 32 == 0;
+}
+
+int fw_yunet_create(struct fw_yunet **net, struct fw_yunet_model *model, int width, int height,
+                    struct fw_error *error)
+{
+    *net = NULL;
+    if (!is_valid_size(width) || !is_valid_size(height)) {
+        return fw_fail(error, FW_EINVAL,
+                       "a network input of %dx%d px is not possible; use multiples of 32 from 32 "
+                       "to 8192",
+                       width, height);
+    }
+    struct fw_yunet *made = calloc(1, sizeof(*made));
+    if (made == NULL) {
+        return fw_fail(error, FW_ENOMEM, "out of memory for the network's buffers");
+    }
+    made->model = fw_yunet_model_ref(model);
+    made->kernels = model->kernels;
+    made->width = width;
+    made->height = height;
+    made->stage_count = model->unit_count;
+    for (int i = 0; i < made->stage_count; i++) {
+        made->stages[i].weights = &model->units[i].weights;
+        made->stages[i].width = width >> model->units[i].shift;
+        made->stages[i].height = height >> model->units[i].shift;
+    }
+    connect(made);
+    if (alloc_net(made) != FW_OK) {
+        fw_yunet_destroy(made);
+        return fw_fail(error, FW_ENOMEM,
+                       "out of memory for a network input of %dx%d px; use a smaller input_size",
+                       width, height);
+    }
+    *net = made;
+    return FW_OK;
+}
+
+void fw_yunet_destroy(struct fw_yunet *net)
+{
+    if (net == NULL) {
+        return;
+    }
+    for (int i = 0; i < net->stage_count; i++) {
+        free(net->stages[i].ring);
+        free(net->stages[i].map);
+        free(net->stages[i].pooled);
+        free(net->stages[i].input);
+    }
+    free(net->picture);
+    free(net->stem_rows);
+    free(net->zero_row);
+    fw_yunet_model_unref(net->model);
+    free(net);
+}
+
+float *fw_yunet_input(struct fw_yunet *net, size_t *stride_floats)
+{
+    *stride_floats = net->picture_stride;
+    return net->picture + net->picture_stride + PIXEL;
+}
