@@ -3,7 +3,6 @@ import contextlib
 import json
 import os
 import pathlib
-import re
 import signal
 import socket
 import subprocess
@@ -288,6 +287,3 @@ def grab_picture(url, path, *options, timeout_s=30):
     assert done.returncode == 0, done.stderr
     return path
 
-
-def normalise_state(text):
-    return re.sub(r"\s+", " ", text).strip()
