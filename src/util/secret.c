@@ -295,7 +295,8 @@ static void mask_spellings(struct state *state, const char *text, struct fw_text
     pthread_rwlock_unlock(&state->lock);
 }
 
-// Whether the LENGTH bytes AT can be "host", "host:port" or "[address]:port".
+// Whether the LENGTH bytes AT can be "host", "host:port" or "[address]:port". A colon with nothing
+// behind it begins a password rather than a port.
 static bool is_host_and_port(const char *at, size_t length)
 {
     size_t i = 0;
@@ -309,7 +310,7 @@ static bool is_host_and_port(const char *at, size_t length)
     }
     if (i == length)
         return true;
-    if (at[i] != ':')
+    if (at[i] != ':' || i + 1 == length)
         return false;
     for (i++; i < length; i++) {
         if (at[i] < '0' || at[i] > '9')

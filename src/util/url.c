@@ -115,26 +115,46 @@ static struct part authority_of(const char *rest)
     return (struct part){rest, strcspn(rest, "/?")};
 }
 
-// Where the host begins in REST, the text after "://": after the userinfo, if there is one.
-static const char *find_host(const char *rest)
+// How much the text AT looks like a host: a dot, IPv6 or "localhost" say more than a port, a bare
+// word least; -1 for no host at all.
+static int host_likeness(const char *at)
 {
     struct part host;
     int port;
+    if (!parse_host(authority_of(at), &host, &port))
+        return -1;
+    bool has_dot = host.length > 2 && memchr(host.at + 1, '.', host.length - 2);
+    bool is_local = host.length == 9 && memcmp(host.at, "localhost", 9) == 0;
+    if (has_dot || is_local || memchr(host.at, ':', host.length))
+        return 2;
+    return port > 0 ? 1 : 0;
+}
+
+static const char *after_last_at_sign(const char *text, size_t length)
+{
+    const char *sign = last_at_sign((struct part){text, length});
+    return sign ? sign + 1 : text;
+}
+
+// Where the host begins in REST, the text after "://": after the userinfo, if there is one.
+static const char *find_host(const char *rest)
+{
     struct part authority = authority_of(rest);
-    const char *sign = last_at_sign(authority);
-    struct part candidate = authority;
-    if (sign) {
-        candidate.at = sign + 1;
-        candidate.length = authority.length - (size_t)(sign + 1 - rest);
-    }
-    if (parse_host(candidate, &host, &port))
-        return candidate.at;
-    // No host before the first '/': so that '/' belongs to a password, and perhaps a '?' as well.
-    sign = last_at_sign((struct part){rest, strcspn(rest, "?")});
-    if (sign && parse_host(authority_of(sign + 1), &host, &port))
-        return sign + 1;
-    sign = strrchr(rest, '@');
-    return sign ? sign + 1 : rest;
+    const char *regular = after_last_at_sign(authority.at, authority.length);
+    const char *late = after_last_at_sign(rest, strcspn(rest, "?"));
+    const char *end = authority.at + authority.length;
+    int regular_likeness = host_likeness(regular), late_likeness = host_likeness(late);
+    // "joe:/secret@host": an empty port is allowed, but here the colon begins a password.
+    if (end > rest && end[-1] == ':' && strchr(end, '@'))
+        regular_likeness = -1;
+    // Without credentials before the first '/', a URL that is regular is what was meant.
+    bool may_be_late = regular > rest || regular_likeness < 0;
+    if (may_be_late && late > rest && late_likeness > regular_likeness)
+        return late;
+    if (regular_likeness >= 0)
+        return regular;
+    // No host up to the first '?': it belongs to a password, then.
+    return after_last_at_sign(rest, strlen(rest));
 }
 
 static char *decoded(struct part part)

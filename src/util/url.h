@@ -11,8 +11,9 @@ struct fw_secrets;
 // thread may read it. Owns its strings.
 //
 // Users write passwords with '@', ':', '/' and '%' unescaped. The userinfo therefore ends at the
-// last '@' before the path, or at the last '@' of the text where what precedes the first '/' is no
-// valid host[:port]; a '%' that begins no %XX stands for itself.
+// last '@' before the path; but at the last '@' before the query where what precedes the first '/'
+// is no valid host[:port], or is one only by chance (credentials, then a bare word, while the text
+// after the last '@' has a dot or the like). A '%' that begins no %XX stands for itself.
 struct fw_url {
     char *scheme; // lower case; "file" for a plain path
     char *host;   // without brackets; "" for a path
