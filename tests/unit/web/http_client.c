@@ -65,7 +65,7 @@ static void read_reply(int fd, struct http_reply *reply)
     assert_false(text.failed);
     reply->length = text.length;
     fw_text_append(&text, "");
-    reply->data = text.length > 0 ? fw_text_steal(&text) : fw_strdup("");
+    reply->data = fw_text_steal(&text);
     assert_non_null(reply->data);
     if (strncmp(reply->data, "HTTP/1.", 7) == 0)
         reply->status = atoi(reply->data + 9);

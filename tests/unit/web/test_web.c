@@ -416,7 +416,7 @@ static void live_pictures_come_whole(void **state)
 static void nobody_watching_means_no_pictures(void **state)
 {
     struct fixture *fixture = *state;
-    char start[200];
+    char start[2000]; // more than the head
     int fd = http_open_stream(fixture->port, "/api/v1/cameras/front/live", start, sizeof start);
     assert_true(fw_slot_is_watched(fixture->slot));
     close(fd);
@@ -431,7 +431,7 @@ static void nobody_watching_means_no_pictures(void **state)
 static void an_abrupt_end_is_noticed_without_pictures(void **state)
 {
     struct fixture *fixture = *state;
-    char start[200];
+    char start[2000]; // more than the head
     struct linger reset = {.l_onoff = 1, .l_linger = 0};
     int fds[2];
     for (int i = 0; i < 2; i++)
@@ -449,7 +449,7 @@ static void thirty_watchers_starve_nobody(void **state)
 {
     struct fixture *fixture = *state;
     enum { WATCHERS = 30 };
-    char start[200];
+    char start[2000]; // more than the head
     int fds[WATCHERS];
     for (int i = 0; i < WATCHERS; i++)
         fds[i] = http_open_stream(fixture->port, "/api/v1/cameras/front/live", start, sizeof start);
@@ -470,7 +470,7 @@ static void watchers_are_bounded(void **state)
 {
     struct fixture *fixture = *state;
     enum { LIMIT = 80 };
-    char start[200];
+    char start[2000]; // more than the head
     int fds[LIMIT];
     for (int i = 0; i < LIMIT; i++)
         fds[i] = http_open_stream(fixture->port, "/api/v1/cameras/front/live", start, sizeof start);
@@ -520,7 +520,7 @@ static void stopping_ends_watchers_at_once(void **state)
 {
     struct fixture *fixture = *state;
     enum { WATCHERS = 20 };
-    char start[200];
+    char start[2000]; // more than the head
     int fds[WATCHERS];
     for (int i = 0; i < WATCHERS; i++)
         fds[i] = http_open_stream(fixture->port, "/api/v1/cameras/front/live", start, sizeof start);
