@@ -45,7 +45,7 @@ def make_clip(shared, tmp_path_factory):
         if not clip.exists():
             subprocess.run(
                 ["ffmpeg", "-v", "error", "-y", "-stream_loop", "8", "-i",
-                 str(shared / "videos" / name), "-t", "20", "-an", "-vf", f"scale={size},fps=25",
+                 str(shared / "data" / "videos" / name), "-t", "20", "-an", "-vf", f"scale={size},fps=25",
                  "-c:v", "libx264", "-preset", "superfast", "-crf", "22", "-bf", "0", "-g", "25",
                  "-keyint_min", "25", "-sc_threshold", "0", "-pix_fmt", "yuv420p", str(clip)],
                 check=True)

@@ -6,6 +6,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -106,7 +107,7 @@ class MediaMtx:
         self.folder = pathlib.Path(folder)
         self.rtsp_port, self.rtmp_port, self.webrtc_port = free_port(), free_port(), free_port()
         self.udp_port = free_udp_pair()
-        self.ice_port = free_port()
+        self.ice_port, self.api_port = free_port(), free_port()
         self.config = self.folder / "mediamtx.yml"
         self.config.write_text(self._yaml(users), encoding="utf-8")
         self.process = None
@@ -118,9 +119,11 @@ class MediaMtx:
                  "rtspTransports: [tcp, udp]", f"rtmpAddress: 127.0.0.1:{self.rtmp_port}",
                  f"webrtcAddress: 127.0.0.1:{self.webrtc_port}",
                  f"webrtcLocalUDPAddress: 127.0.0.1:{self.ice_port}",
+                 "api: yes", f"apiAddress: 127.0.0.1:{self.api_port}",
                  "hls: no", "srt: no", "moq: no"]
         if users:
-            lines.append("authInternalUsers:")
+            lines += ["authInternalUsers:", "  - user: any", "    permissions:",
+                      "      - action: api"]
             for name, password in users:
                 lines += [f"  - user: {json.dumps(name)}", f"    pass: {json.dumps(password)}",
                           "    permissions:", "      - action: publish", "      - action: read"]
@@ -141,6 +144,18 @@ class MediaMtx:
             self.process.terminate()
             self.process = None
 
+    def is_ready(self, path):
+        """Whether somebody publishes PATH, by MediaMTX's own word."""
+        url = f"http://127.0.0.1:{self.api_port}/v3/paths/get/{path}"
+        with contextlib.suppress(OSError):
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                return json.load(answer)["ready"]
+        return False
+
+    def wait_for(self, path, timeout_s=20):
+        poll(lambda: self.is_ready(path), timeout_s,
+             lambda: f"nobody publishes {path}:\n{self.process.text()[-2000:]}")
+
     def rtsp(self, path, login=""):
         return f"rtsp://{login}127.0.0.1:{self.rtsp_port}/{path}"
 
@@ -149,24 +164,38 @@ class MediaMtx:
 
 
 class Publisher:
-    """Sends a prepared clip to an RTSP path in a loop, as a camera would, until it is stopped."""
+    """Sends a prepared clip to an RTSP path in a loop, as a camera would, and connects again when its
+    server has thrown it out, until it is stopped."""
 
-    def __init__(self, clip, url, folder, name="publisher", transport="tcp"):
-        self.command = ["ffmpeg", "-v", "warning", "-re", "-stream_loop", "-1", "-i", clip,
-                        "-c", "copy", "-f", "rtsp", "-rtsp_transport", transport, url]
+    def __init__(self, clip, url, folder, name="publisher"):
+        self.command = ["ffmpeg", "-v", "warning", "-re", "-stream_loop", "-1", "-i", str(clip),
+                        "-c", "copy", "-f", "rtsp", "-rtsp_transport", "tcp", url]
         self.log = pathlib.Path(folder) / f"{name}.log"
-        self.process = None
+        self.child = None
+        self.stopping = threading.Event()
+        self.thread = None
 
     def start(self):
-        self.process = Process(self.command, self.log)
+        self.stopping.clear()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
         return self
 
-    def kill(self):
-        if self.process:
-            self.process.kill()
-            self.process = None
+    def _run(self):
+        while not self.stopping.is_set():
+            with open(self.log, "ab") as out:
+                self.child = subprocess.Popen(self.command, stdout=out, stderr=out,
+                                              stdin=subprocess.DEVNULL)
+                self.child.wait()
+            self.stopping.wait(0.2)
 
-    stop = kill
+    def kill(self):
+        self.stopping.set()
+        while self.thread and self.thread.is_alive():
+            if self.child:
+                self.child.kill()
+            self.thread.join(0.2)
+        self.thread = None
 
 
 class Daemon:
