@@ -1,0 +1,15 @@
+// The backends of this build; the table that names them is in registry.c.
+#ifndef FW_DETECT_BACKENDS_H
+#define FW_DETECT_BACKENDS_H
+
+#include "detect/detector.h"
+
+extern const struct fw_detector_backend fw_yunet_backend;
+extern const struct fw_detector_backend fw_null_backend;
+#ifdef FW_HAVE_OPENCV
+extern const struct fw_detector_backend fw_centerface_backend;
+extern const struct fw_detector_backend fw_res10_backend;
+extern const struct fw_detector_backend fw_haar_backend;
+#endif
+
+#endif
