@@ -89,8 +89,10 @@ struct fw_camera_config {
     struct fw_detector_config detector; // the common one with the camera's own laid over it
     struct fw_alerts_config alerts;     // likewise
     bool overlay_enabled;
-    char *username;             // as given beside the URL; already part of `url`
-    struct fw_secret *password; // likewise
+    // As read; all of it has gone into `url` and `publish.outputs`.
+    char *username;
+    struct fw_secret *password;
+    struct fw_url *test_video, *ffmpeg_output;
 };
 
 // A sink of any origin: the message queue's mock, the backend, or one of `sinks`.
@@ -117,7 +119,7 @@ struct fw_mq_config {
 };
 
 struct fw_backend_config {
-    struct fw_secret *token;
+    struct fw_secret *token; // as read; it has gone into `sinks`
     int timeout_s;
 };
 
@@ -125,7 +127,7 @@ struct fw_s3_config {
     bool enabled;
     char *bucket, *prefix, *endpoint_url, *region;
     struct fw_secret *access_key, *secret_key, *session_token;
-    char *path_style;
+    int path_style;        // -1: auto
     char *public_base_url; // or NULL
 };
 
@@ -138,7 +140,7 @@ struct fw_config {
     struct fw_models_config models;
     struct fw_alerts_config alerts;
     struct fw_mq_config mq;
-    struct fw_url *backend_alert_url; // or NULL
+    struct fw_url *backend_alert_url; // as read; it has gone into `sinks`
     struct fw_backend_config backend;
     struct fw_s3_config s3;
     struct fw_local_mocks_config local_mocks;

@@ -1,0 +1,390 @@
+// What no single option can tell: defaults of the machine, and options that must fit together.
+#include "app/config_loader.h"
+#include "util/secret.h"
+#include "util/url.h"
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// As many as a camera's status has room for.
+#define MAX_OUTPUTS                                                                                \
+    (sizeof(((struct fw_camera_status *)0)->outputs) /                                             \
+     sizeof(((struct fw_camera_status *)0)->outputs[0]))
+
+static void set_once(struct fw_loader *loader, char **field, char *value)
+{
+    free(*field);
+    *field = value;
+    loader->no_memory = loader->no_memory || value == NULL;
+}
+
+static bool is_given(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    return value != NULL && !json_is_null(value);
+}
+
+// --- the machine's defaults ---
+
+// $VARIABLE/faceworker, else ROOT for the superuser, else $HOME/FALLBACK.
+static char *standard_dir(const char *variable, const char *root, const char *fallback)
+{
+    const char *base = getenv(variable);
+    // XDG's rule: what is not absolute is to be ignored.
+    if (base != NULL && base[0] == '/')
+        return fw_strdup_printf("%s/faceworker", base);
+    if (geteuid() == 0)
+        return fw_strdup(root);
+    const char *home = getenv("HOME");
+    return fw_strdup_printf("%s/%s", home != NULL && home[0] == '/' ? home : "/tmp", fallback);
+}
+
+static char *models_dir(void)
+{
+    char *base = standard_dir("XDG_CACHE_HOME", "/var/cache/faceworker", ".cache/faceworker");
+    char *dir = base == NULL ? NULL : fw_strdup_printf("%s/models", base);
+    free(base);
+    return dir;
+}
+
+static char *host_id(void)
+{
+    char name[256] = "";
+    if (gethostname(name, sizeof(name) - 1) != 0 || name[0] == '\0')
+        return fw_strdup("faceworker");
+    return fw_strdup(name);
+}
+
+static void fill_defaults(struct fw_loader *loader)
+{
+    struct fw_config *config = loader->config;
+    const char *isa = getenv("FACEWORKER_ISA");
+    if (config->worker.id == NULL)
+        set_once(loader, &config->worker.id, host_id());
+    if (config->worker.state_dir == NULL)
+        set_once(loader, &config->worker.state_dir,
+                 standard_dir("XDG_STATE_HOME", "/var/lib/faceworker", ".local/state/faceworker"));
+    if (config->models.dir == NULL)
+        set_once(loader, &config->models.dir, models_dir());
+    set_once(loader, &config->isa, fw_strdup(isa != NULL && *isa != '\0' ? isa : "auto"));
+}
+
+// --- the common sections ---
+
+// The older worker had no `detector.model`: its two files mean what it did with them.
+static void choose_model(struct fw_loader *loader, const json_t *root)
+{
+    struct fw_config *config = loader->config;
+    if (config->models.prototxt != NULL && config->models.caffemodel != NULL &&
+        !is_given(json_object_get(root, "detector"), "model"))
+        set_once(loader, &config->detector.model, fw_strdup("res10"));
+}
+
+// Whether TEXT is "HOST:PORT" with HOST being this very machine.
+static bool is_loopback(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    if (colon == NULL || colon[1] == '\0' || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
+        strlen(colon + 1) > 5 || atoi(colon + 1) > 65535)
+        return false;
+    size_t length = (size_t)(colon - text);
+    if (length == 5 && strncmp(text, "[::1]", length) == 0)
+        return true;
+    unsigned last = 0;
+    char rest = '\0';
+    unsigned second, third;
+    return sscanf(text, "127.%3u.%3u.%3u%c", &second, &third, &last, &rest) == 4 && rest == ':' &&
+           second < 256 && third < 256 && last < 256;
+}
+
+static void check_listen(struct fw_loader *loader)
+{
+    char **listen = &loader->config->web.listen;
+    if (*listen == NULL)
+        return;
+    if (fw_starts_with(*listen, "localhost:"))
+        set_once(loader, listen, fw_strdup_printf("127.0.0.1:%s", *listen + strlen("localhost:")));
+    if (*listen != NULL && !is_loopback(*listen))
+        fw_loader_report_at(loader, "/web/listen", FW_SEVERITY_ERROR,
+                            "is no loopback address with a port; write \"127.0.0.1:8080\" (this "
+                            "version serves nobody else: reach it through ssh -L or a proxy that "
+                            "asks for a password)");
+}
+
+static bool is_http(const struct fw_url *url)
+{
+    return strcmp(url->scheme, "http") == 0 || strcmp(url->scheme, "https") == 0;
+}
+
+static void check_services(struct fw_loader *loader, const json_t *root)
+{
+    const struct fw_config *config = loader->config;
+    bool has_type = is_given(json_object_get(root, "mq"), "type");
+    if (!config->local_mocks.use_mock_mq && config->mq.url != NULL)
+        fw_loader_report_at(loader, "/mq/url", FW_SEVERITY_ERROR,
+                            "is set, but this version speaks to no broker; set "
+                            "local_mocks.use_mock_mq to true to have alerts in a file, or leave "
+                            "mq.url out and give backend_alert_url");
+    else if (!config->local_mocks.use_mock_mq && has_type && config->mq.type != NULL &&
+             strcmp(config->mq.type, "rabbitmq") != 0)
+        fw_loader_report_at(loader, "/mq/type", FW_SEVERITY_ERROR,
+                            "is set, but this version speaks to no broker; set "
+                            "local_mocks.use_mock_mq to true to have alerts in a file, or leave "
+                            "mq.type out");
+    if (config->s3.enabled && !config->local_mocks.use_mock_s3)
+        fw_loader_report_at(loader, "/s3/enabled", FW_SEVERITY_ERROR,
+                            "is true, but S3 is not in this version; set local_mocks.use_mock_s3 "
+                            "to true to have snapshots in a folder, or s3.enabled to false");
+    if (config->backend_alert_url != NULL && !is_http(config->backend_alert_url))
+        fw_loader_report_at(loader, "/backend_alert_url", FW_SEVERITY_ERROR,
+                            "is no http:// or https:// address; write one, for example "
+                            "\"https://backend.example.com/alerts\"");
+}
+
+void fw_config_finish_common(struct fw_loader *loader, const json_t *root)
+{
+    fill_defaults(loader);
+    choose_model(loader, root);
+    check_listen(loader);
+    check_services(loader, root);
+}
+
+// --- cameras ---
+
+static bool is_same_url(const struct fw_url *a, const struct fw_url *b)
+{
+    return strcmp(a->scheme, b->scheme) == 0 && strcmp(a->host, b->host) == 0 &&
+           a->port == b->port && strcmp(a->path, b->path) == 0 &&
+           strcmp(fw_secret_reveal(a->query), fw_secret_reveal(b->query)) == 0;
+}
+
+static void check_output(struct fw_loader *loader, const char *pointer, const struct fw_url *url)
+{
+    static const char *const schemes[] = {"rtmp", "rtmps", "rtsp", "rtsps", "file"};
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        if (strcmp(url->scheme, schemes[i]) == 0)
+            return;
+    }
+    fw_loader_report_at(loader, pointer, FW_SEVERITY_ERROR,
+                        "can't be published to in this version; write an address that begins with "
+                        "rtmp://, rtmps://, rtsp:// or rtsps://, or the path of a file");
+}
+
+static void check_outputs(struct fw_loader *loader, const struct fw_camera_config *camera)
+{
+    if (camera->ffmpeg_output != NULL)
+        check_output(loader, "/ffmpeg_output", camera->ffmpeg_output);
+    for (size_t i = 0; i < camera->publish.output_count; i++) {
+        char pointer[64];
+        snprintf(pointer, sizeof(pointer), "/publish/outputs/%zu", i);
+        check_output(loader, pointer, camera->publish.outputs[i]);
+    }
+    if (camera->publish.output_count + (camera->ffmpeg_output != NULL) > MAX_OUTPUTS)
+        fw_loader_report_at(loader, "/publish/outputs", FW_SEVERITY_ERROR,
+                            "makes more than %zu outputs; leave some out", MAX_OUTPUTS);
+}
+
+// Puts `ffmpeg_output` before the other outputs, unless it is the first of them already.
+static void merge_outputs(struct fw_loader *loader, struct fw_camera_config *camera)
+{
+    struct fw_publish_config *publish = &camera->publish;
+    if (camera->ffmpeg_output == NULL)
+        return;
+    if (publish->output_count > 0 && is_same_url(camera->ffmpeg_output, publish->outputs[0])) {
+        fw_url_destroy(camera->ffmpeg_output);
+        camera->ffmpeg_output = NULL;
+        return;
+    }
+    struct fw_url **outputs = calloc(publish->output_count + 1, sizeof(struct fw_url *));
+    if (outputs == NULL) {
+        loader->no_memory = true;
+        return;
+    }
+    outputs[0] = camera->ffmpeg_output;
+    camera->ffmpeg_output = NULL;
+    for (size_t i = 0; i < publish->output_count; i++)
+        outputs[i + 1] = publish->outputs[i];
+    free(publish->outputs);
+    publish->outputs = outputs;
+    publish->output_count++;
+}
+
+static void choose_source(struct fw_loader *loader, struct fw_camera_config *camera,
+                          const json_t *object)
+{
+    bool has_rtsp = is_given(object, "rtsp"), has_test_video = is_given(object, "test_video");
+    if (!has_rtsp && !has_test_video)
+        fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
+                         "has neither \"rtsp\" nor \"test_video\"; give it one of the two");
+    if (has_rtsp && has_test_video)
+        fw_loader_report_at(loader, "/test_video", FW_SEVERITY_WARNING,
+                            "is played in place of rtsp; leave one of the two out");
+    if (camera->test_video == NULL)
+        return;
+    fw_url_destroy(camera->url);
+    camera->url = camera->test_video;
+    camera->test_video = NULL;
+    camera->is_test_video = true;
+}
+
+void fw_config_finish_camera(struct fw_loader *loader, struct fw_camera_config *camera,
+                             const json_t *object)
+{
+    if (!is_given(object, "id"))
+        fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
+                         "has no \"id\"; give it a name of its own, for example \"front-door\"");
+    choose_source(loader, camera, object);
+    check_outputs(loader, camera);
+    merge_outputs(loader, camera);
+    const struct fw_config *config = loader->config;
+    if (camera->save_snapshots && !config->local_mocks.use_mock_s3 && !config->s3.enabled)
+        fw_loader_report_at(loader, "/save_snapshots", FW_SEVERITY_WARNING,
+                            "has nowhere to store them; set local_mocks.use_mock_s3 to true to "
+                            "have them in a folder");
+}
+
+// --- all cameras and sinks together ---
+
+static bool publishes_to(const struct fw_camera_config *camera, const struct fw_url *url)
+{
+    for (size_t i = 0; i < camera->publish.output_count; i++) {
+        if (is_same_url(camera->publish.outputs[i], url))
+            return true;
+    }
+    return false;
+}
+
+static void check_unique(struct fw_loader *loader, size_t index)
+{
+    const struct fw_camera_config *cameras = loader->config->cameras, *camera = &cameras[index];
+    for (size_t i = 0; i < index; i++) {
+        if (camera->id != NULL && cameras[i].id != NULL && strcmp(camera->id, cameras[i].id) == 0)
+            fw_loader_report_at(loader, "/id", FW_SEVERITY_ERROR,
+                                "is that of cameras[%zu] too; give each camera an id of its own",
+                                i);
+        for (size_t k = 0; k < camera->publish.output_count; k++) {
+            if (camera->enabled && cameras[i].enabled &&
+                publishes_to(&cameras[i], camera->publish.outputs[k]))
+                fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
+                                 "publishes to an output of cameras[%zu]; give each an output of "
+                                 "its own",
+                                 i);
+        }
+    }
+}
+
+static void check_cameras(struct fw_loader *loader)
+{
+    const struct fw_config *config = loader->config;
+    size_t enabled = 0, mark = fw_loader_enter(loader, "cameras");
+    for (size_t i = 0; i < config->camera_count; i++) {
+        size_t item = fw_loader_enter_item(loader, i);
+        check_unique(loader, i);
+        fw_loader_leave(loader, item);
+        enabled += config->cameras[i].enabled;
+    }
+    fw_loader_leave(loader, mark);
+    if (config->camera_count > 0 && enabled == 0)
+        fw_loader_report_at(loader, "/cameras", FW_SEVERITY_WARNING,
+                            "has no camera that is enabled; enable one");
+}
+
+static void check_sink(struct fw_loader *loader, const struct fw_sink_config *sink,
+                       const json_t *object)
+{
+    if (!is_given(object, "name"))
+        fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
+                         "has no \"name\"; give it a name of its own, for example \"archive\"");
+    else if (sink->name != NULL &&
+             (strcmp(sink->name, "mq") == 0 || strcmp(sink->name, "backend") == 0))
+        fw_loader_report_at(loader, "/name", FW_SEVERITY_ERROR,
+                            "is taken by the common sink of this name; choose another");
+    if (!is_given(object, "type"))
+        fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
+                         "has no \"type\"; write \"file\" or \"http\"");
+    if (sink->type == NULL)
+        return;
+    bool is_file = strcmp(sink->type, "file") == 0;
+    if (is_file && !is_given(object, "path"))
+        fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
+                         "has no \"path\"; name the file that alerts go to");
+    if (!is_file && !is_given(object, "url"))
+        fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
+                         "has no \"url\"; give the address that alerts go to");
+    if (!is_file && sink->url != NULL && !is_http(sink->url))
+        fw_loader_report_at(loader, "/url", FW_SEVERITY_ERROR,
+                            "is no http:// or https:// address; write one, for example "
+                            "\"https://backend.example.com/alerts\"");
+}
+
+static void check_sinks(struct fw_loader *loader, const json_t *list)
+{
+    const struct fw_config *config = loader->config;
+    size_t mark = fw_loader_enter(loader, "sinks"), next = 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *object = json_array_get(list, i);
+        if (!json_is_object(object))
+            continue;
+        const struct fw_sink_config *sink = &config->sinks[next++];
+        size_t item = fw_loader_enter_item(loader, i);
+        check_sink(loader, sink, object);
+        for (size_t k = 0; k + 1 < next; k++) {
+            if (sink->name != NULL && config->sinks[k].name != NULL &&
+                strcmp(sink->name, config->sinks[k].name) == 0)
+                fw_loader_report_at(loader, "/name", FW_SEVERITY_ERROR,
+                                    "is that of another sink too; give each a name of its own");
+        }
+        fw_loader_leave(loader, item);
+    }
+    fw_loader_leave(loader, mark);
+}
+
+// Makes room for a sink at INDEX, before those behind it.
+static struct fw_sink_config *insert_sink(struct fw_loader *loader, size_t index, const char *name,
+                                          const char *type)
+{
+    struct fw_config *config = loader->config;
+    struct fw_sink_config *sink = &config->sinks[index];
+    memmove(sink + 1, sink, (config->sink_count - index) * sizeof(*sink));
+    config->sink_count++;
+    *sink = (struct fw_sink_config){.name = fw_strdup(name), .type = fw_strdup(type)};
+    loader->no_memory = loader->no_memory || sink->name == NULL || sink->type == NULL;
+    return sink;
+}
+
+static void add_common_sinks(struct fw_loader *loader)
+{
+    struct fw_config *config = loader->config;
+    size_t index = 0;
+    if (config->local_mocks.use_mock_mq) {
+        struct fw_sink_config *sink = insert_sink(loader, index++, "mq", "file");
+        set_once(loader, &sink->path,
+                 fw_strdup_printf("%s/alerts.jsonl", config->worker.state_dir));
+    }
+    if (config->backend_alert_url != NULL) {
+        struct fw_sink_config *sink = insert_sink(loader, index, "backend", "http");
+        // The sink's from now on: one owner each.
+        sink->url = config->backend_alert_url;
+        sink->token = config->backend.token;
+        config->backend_alert_url = NULL;
+        config->backend.token = NULL;
+        sink->timeout_ms = config->backend.timeout_s * 1000;
+    }
+}
+
+void fw_config_finish(struct fw_loader *loader, const json_t *root)
+{
+    struct fw_config *config = loader->config;
+    if (!is_given(root, "cameras") || json_array_size(json_object_get(root, "cameras")) == 0)
+        fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
+                         "the file names no camera; write \"cameras\": [{\"id\": \"front-door\", "
+                         "\"rtsp\": \"rtsp://10.0.0.5/stream1\"}]");
+    check_cameras(loader);
+    if (config->sinks == NULL)
+        return; // said before: `sinks` is no list
+    check_sinks(loader, json_object_get(root, "sinks"));
+    add_common_sinks(loader);
+    if (config->local_mocks.use_mock_s3)
+        set_once(loader, &config->snapshot_dir,
+                 fw_strdup_printf("%s/snapshots", config->worker.state_dir));
+}
