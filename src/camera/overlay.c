@@ -309,7 +309,7 @@ static void draw_dashes(struct fw_frame *frame, const struct rectangle *box, boo
 static void draw_coasted(struct fw_frame *frame, const struct rectangle *box, int thickness,
                          struct fw_color color)
 {
-    int thin = max_int(1, thickness - 1);
+    int thin = max_int(2, thickness - 1);
 
     // A box much larger than the picture would have dashes without end.
     if (box->w > 4 * frame->width || box->h > 4 * frame->height) {
@@ -418,7 +418,7 @@ static void draw_wrapped(struct fw_frame *frame, struct fw_font *font, int top, 
             fit(font, text, width, line);
         } else {
             memcpy(line, text, bytes);
-            line[bytes] = '\0';
+            line[bytes > 0 && text[bytes - 1] == ' ' ? bytes - 1 : bytes] = '\0';
         }
         text += bytes;
         while (*text == ' ')
