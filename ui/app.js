@@ -123,18 +123,52 @@ function watchImage(tile, image) {
     });
 }
 
+// The windows of one browser share its six connections, so they share the permits for streams too.
+const permits = [];
+let isAskingForPermit = false;
+
+function tryPermit(name) {
+    if (!navigator.locks)
+        return Promise.resolve(() => {});
+    return new Promise((resolve) => {
+        navigator.locks.request(name, {ifAvailable: true}, (lock) => {
+            if (lock)
+                return new Promise((release) => resolve(release));
+            resolve(null);
+            return null;
+        }).catch(() => resolve(null));
+    });
+}
+
+async function askForPermit() {
+    let permit = null;
+    isAskingForPermit = true;
+    for (let i = 0; i < MAX_STREAMS && !permit; i++)
+        permit = await tryPermit(`faceworker-stream-${i}`);
+    isAskingForPermit = false;
+    if (permit) {
+        permits.push(permit);
+        schedulePictures();
+    }
+}
+
+function keepPermits(wanted) {
+    while (permits.length > wanted)
+        permits.pop()();
+    if (permits.length < wanted && !isAskingForPermit)
+        askForPermit();
+}
+
 function schedulePictures() {
     const now = performance.now();
+    const wanted = [...tiles.values()].filter((tile) => isConnected && !document.hidden &&
+        tile.isVisible && tile.camera.state === "live" && now >= tile.retryAt);
     // An enlarged camera has a stream of its own.
     const budget = viewer.camera === null ? MAX_STREAMS : MAX_STREAMS - 1;
-    let streams = 0;
+    keepPermits(Math.min(wanted.length, budget));
     for (const tile of tiles.values()) {
-        const isWanted = isConnected && !document.hidden && tile.isVisible &&
-            tile.camera.state === "live" && now >= tile.retryAt;
-        if (!isWanted)
-            setMode(tile, "none");
-        else
-            setMode(tile, streams++ < budget ? "stream" : "still");
+        const place = wanted.indexOf(tile);
+        setMode(tile, place < 0 ? "none" : place < permits.length ? "stream" : "still");
     }
 }
 
@@ -184,8 +218,8 @@ function createTile(camera) {
     const tile = {
         id: camera.id, camera, element, mode: "none", isVisible: false, retryAt: 0,
         button: find(".picture"), image: find("img"), headline: find(".placeholder strong"),
-        note: find(".placeholder span"), name: find("h3"), location: find(".location"),
-        chip: find(".chip"), reason: find(".reason"), fps: find(".fps"), faces: find(".faces"),
+        note: find(".note"), since: find(".since"), name: find("h3"), location: find(".location"),
+        chip: find(".chip"), fps: find(".fps"), faces: find(".faces"),
         lag: find(".lag"), outputs: find(".outputs"),
     };
     element.dataset.camera = camera.id;
@@ -237,10 +271,9 @@ function renderCamera(tile, camera) {
     setText(tile.chip, state.label);
     setLevel(tile.chip, state.level);
     tile.chip.title = camera.since ? `Since ${new Date(camera.since).toLocaleString()}` : "";
-    tile.reason.hidden = isLive || !camera.reason;
-    setText(tile.reason, camera.reason || "");
     setText(tile.headline, state.text);
-    setText(tile.note, isLive || !camera.since ? "" :
+    setText(tile.note, isLive ? "" : camera.reason || "");
+    setText(tile.since, isLive || !camera.since ? "" :
         `for ${lasting((Date.now() - Date.parse(camera.since)) / 1000)}`);
     setText(tile.fps, isLive && isNumber(camera.fps) ? `${camera.fps.toFixed(1)} fps` : "–");
     setText(tile.faces, isLive ? String(camera.faces || 0) : "–");
@@ -248,7 +281,8 @@ function renderCamera(tile, camera) {
     setText(tile.lag, isLive && isNumber(camera.lag_ms) ? `${Math.round(camera.lag_ms)} ms` : "–");
     tile.fps.title = camera.width ? `${camera.width} × ${camera.height}` : "";
     tile.image.alt = `Live picture of ${name}`;
-    tile.button.setAttribute("aria-label", `Enlarge ${name}, ${state.label}`);
+    tile.button.setAttribute("aria-label", [`Enlarge ${name}`, state.label, tile.note.textContent]
+        .filter(Boolean).join(", "));
     renderOutputs(tile, camera.outputs);
 }
 
@@ -480,24 +514,38 @@ function renderReady(answer) {
     setText(pill, answer.ready ? "Ready" : "Needs attention");
     setLevel(pill, answer.ready ? "good" : "warn");
     pill.title = reasons.join("\n");
+    if (answer.ready)
+        hideBanner();
+    else
+        showBanner(`Needs attention: ${reasons.join("; ") || "no reason was given"}`, "warn");
+}
+
+function showBanner(text, level) {
+    setText(byId("banner"), text);
+    setLevel(byId("banner"), level);
+    byId("banner").hidden = false;
+}
+
+function hideBanner() {
+    byId("banner").hidden = true;
 }
 
 function connectionLost() {
-    const banner = byId("banner");
     isConnected = false;
     document.title = "Connection lost – faceworker";
     setText(byId("health"), "Connection lost");
     setLevel(byId("health"), "bad");
     byId("health").title = "";
-    setText(banner, "Connection lost: faceworker does not answer. What you see is old; " +
-        "this page tries again every second and recovers by itself.");
-    banner.hidden = false;
+    showBanner("Connection lost: faceworker does not answer. What you see is old; " +
+        "this page tries again every second and recovers by itself.", "bad");
     for (const tile of tiles.values()) {
         setText(tile.chip, "Unknown");
         setLevel(tile.chip, "unknown");
         setText(tile.headline, "No connection to faceworker");
         setText(tile.note, "");
+        setText(tile.since, "");
     }
+    document.body.classList.add("stale");
     schedulePictures();
     renderViewerCamera();
 }
@@ -508,7 +556,7 @@ async function poll() {
     ]);
     isConnected = true;
     document.title = "faceworker";
-    byId("banner").hidden = true;
+    document.body.classList.remove("stale");
     renderReady(ready);
     renderCameras(cameras);
     renderEvents(events);

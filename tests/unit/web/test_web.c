@@ -266,6 +266,7 @@ static void other_sites_may_only_link_to_the_page(void **state)
     expect(http_ask(port, "GET", "/api/v1/cameras", link), 403, "another site");
     expect(http_ask(port, "GET", "/", frame), 403, "another site");
     expect(http_ask(port, "GET", "/", link), 200, "<!doctype html>");
+    expect(http_ask(port, "GET", "/snapshots/a.jpg", link), 404, "no such snapshot");
     expect(http_ask(port, "GET", "/api/v1/cameras", "Sec-Fetch-Site: same-origin\r\n"), 200, "");
     assert_nobody_watches(fixture);
 }
