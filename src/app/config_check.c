@@ -375,7 +375,9 @@ static void add_common_sinks(struct fw_loader *loader)
 void fw_config_finish(struct fw_loader *loader, const json_t *root)
 {
     struct fw_config *config = loader->config;
-    if (!is_given(root, "cameras") || json_array_size(json_object_get(root, "cameras")) == 0)
+    const json_t *cameras = json_object_get(root, "cameras");
+    bool is_list = json_is_array(cameras);
+    if (!is_given(root, "cameras") || (is_list && json_array_size(cameras) == 0))
         fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
                          "the file names no camera; write \"cameras\": [{\"id\": \"front-door\", "
                          "\"rtsp\": \"rtsp://10.0.0.5/stream1\"}]");

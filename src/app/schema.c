@@ -341,7 +341,8 @@ static void append_remarks(struct fw_text *text, const struct fw_option *option)
 {
     if (option->aliases != NULL) {
         const char *separator = ". Also spelt ";
-        for (const char *at = option->aliases; at[1] != '\0'; at = strchr(at + 1, ' ')) {
+        for (const char *at = option->aliases; at != NULL && at[1] != '\0';
+             at = strchr(at + 1, ' ')) {
             fw_text_appendf(text, "%s`%.*s`", separator, (int)strcspn(at + 1, " "), at + 1);
             separator = ", ";
         }
