@@ -23,14 +23,10 @@
 #include <opencv2/objdetect.hpp>
 
 extern "C" {
-#include "detect/detector.h"
+#include "detect/backends.h"
 #include "media/frame.h"
 #include "util/error.h"
 #include "util/face.h"
-
-extern const struct fw_detector_backend fw_res10_backend;
-extern const struct fw_detector_backend fw_centerface_backend;
-extern const struct fw_detector_backend fw_haar_backend;
 }
 
 namespace
@@ -41,6 +37,8 @@ constexpr int centerface_multiple_px = 32;
 constexpr int centerface_stride_px = 4;
 constexpr float centerface_max_log_size = 12.0F;
 constexpr int haar_min_px = 24; // the cascade's own window
+// Suppression is quadratic: of more candidates the worst are left out.
+constexpr size_t max_candidates = 5000;
 
 // OpenCV would print every error to stderr besides throwing it.
 int quiet(int, const char *, const char *, const char *, int, void *)
@@ -197,9 +195,30 @@ cv::Size analysis_size(const struct fw_frame *frame, int input_size)
 
 bool wanted(const struct fw_face &face, const struct fw_detect_parameters *parameters)
 {
-    return std::isfinite(face.box.x) && std::isfinite(face.box.y) && face.box.w > 0 &&
-           face.box.h > 0 && face.score >= parameters->min_score &&
+    return std::isfinite(face.box.x) && std::isfinite(face.box.y) && std::isfinite(face.box.w) &&
+           std::isfinite(face.box.h) && face.box.w > 0 && face.box.h > 0 &&
+           face.score >= parameters->min_score &&
            std::max(face.box.w, face.box.h) >= static_cast<float>(parameters->min_face_px);
+}
+
+// Non-maximum suppression: the best first, then those that overlap none of the better ones.
+int add_best(std::vector<struct fw_face> &found, const struct fw_detect_parameters *parameters,
+             struct fw_faces *faces, struct fw_error *error)
+{
+    std::stable_sort(
+        found.begin(), found.end(),
+        [](const struct fw_face &a, const struct fw_face &b) { return a.score > b.score; });
+    found.resize(std::min(found.size(), max_candidates));
+    size_t first = faces->count;
+    for (const struct fw_face &face : found) {
+        bool overlaps = std::any_of(
+            faces->items + first, faces->items + faces->count, [&](const struct fw_face &better) {
+                return fw_box_iou(&face.box, &better.box) > parameters->nms_iou;
+            });
+        if (!overlaps && fw_faces_add(faces, &face) != FW_OK)
+            return fw_fail(error, FW_ENOMEM, "out of memory");
+    }
+    return FW_OK;
 }
 
 template <typename State> void destroy(void *state)
@@ -258,16 +277,17 @@ int res10_detect(void *state, const struct fw_frame *frame,
         cv::Mat out = res10->run(scaled_bgr(frame, cv::Size(res10_size_px, res10_size_px)));
         auto width = static_cast<float>(frame->width);
         auto height = static_cast<float>(frame->height);
+        std::vector<struct fw_face> found;
         for (int i = 0; i < out.size[2]; i++) {
             const float *row = out.ptr<float>(0, 0, i);
             struct fw_face face = {};
             face.score = row[2];
             face.box = {row[3] * width, row[4] * height, (row[5] - row[3]) * width,
                         (row[6] - row[4]) * height};
-            if (wanted(face, parameters) && fw_faces_add(faces, &face) != FW_OK)
-                return fw_fail(error, FW_ENOMEM, "out of memory");
+            if (wanted(face, parameters))
+                found.push_back(face);
         }
-        return static_cast<int>(FW_OK);
+        return add_best(found, parameters, faces, error);
     });
 }
 
@@ -374,6 +394,7 @@ int centerface_detect(void *state, const struct fw_frame *frame,
             return fw_fail(error, FW_EFORMAT, "CenterFace gave outputs of the wrong size");
         float scale_x = static_cast<float>(frame->width) / static_cast<float>(size.width);
         float scale_y = static_cast<float>(frame->height) / static_cast<float>(size.height);
+        std::vector<struct fw_face> found;
         for (int row = 0; row < out[0].size[2]; row++) {
             const float *heat = out[0].ptr<float>(0, 0, row);
             for (int column = 0; column < out[0].size[3]; column++) {
@@ -381,11 +402,11 @@ int centerface_detect(void *state, const struct fw_frame *frame,
                     continue;
                 struct fw_face face = centerface_cell(out, row, column);
                 scale_face(face, scale_x, scale_y);
-                if (wanted(face, parameters) && fw_faces_add(faces, &face) != FW_OK)
-                    return fw_fail(error, FW_ENOMEM, "out of memory");
+                if (wanted(face, parameters))
+                    found.push_back(face);
             }
         }
-        return static_cast<int>(FW_OK);
+        return add_best(found, parameters, faces, error);
     });
 }
 
@@ -460,16 +481,17 @@ int haar_detect(void *state, const struct fw_frame *frame,
         std::vector<double> weights;
         haar->cascade.detectMultiScale(grey_at(frame, size), boxes, passed, weights, 1.1, 4, 0,
                                        cv::Size(haar_min_px, haar_min_px), cv::Size(), true);
+        std::vector<struct fw_face> found;
         for (size_t i = 0; i < boxes.size(); i++) {
             struct fw_face face = {};
             face.score = haar_score(passed.at(i), haar->stages, weights.at(i));
             face.box = {static_cast<float>(boxes[i].x), static_cast<float>(boxes[i].y),
                         static_cast<float>(boxes[i].width), static_cast<float>(boxes[i].height)};
             scale_face(face, scale_x, scale_y);
-            if (wanted(face, parameters) && fw_faces_add(faces, &face) != FW_OK)
-                return fw_fail(error, FW_ENOMEM, "out of memory");
+            if (wanted(face, parameters))
+                found.push_back(face);
         }
-        return static_cast<int>(FW_OK);
+        return add_best(found, parameters, faces, error);
     });
 }
 
