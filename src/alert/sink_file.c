@@ -1,0 +1,198 @@
+// Alerts as lines of a file (JSON Lines), each appended by one write and synced before it counts.
+//
+// One process writes; others read, rotate or remove the file as they like: before each line the
+// path is looked at again, and opened anew when another file (or none) lies there.
+#include "alert/sink.h"
+#include "util/log.h"
+#include "util/text.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+struct file_sink {
+    char *path;
+    int fd; // -1: to be opened
+    const struct fw_log *log;
+};
+
+static int code_of(int error_number)
+{
+    switch (error_number) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+        return FW_EFULL;
+    case ENOMEM:
+        return FW_ENOMEM;
+    default:
+        return FW_EIO;
+    }
+}
+
+static int fail(const struct file_sink *sink, int error_number, const char *what,
+                struct fw_error *error)
+{
+    const char *advice = "check the path and its permissions";
+
+    if (code_of(error_number) == FW_EFULL)
+        advice = "free some space";
+    else if (error_number == EROFS)
+        advice = "choose a path on a writable file system";
+    return fw_fail(error, code_of(error_number), "can't %s '%s': %s; %s", what, sink->path,
+                   strerror(error_number), advice);
+}
+
+static void close_file(struct file_sink *sink)
+{
+    if (sink->fd >= 0)
+        close(sink->fd);
+    sink->fd = -1;
+}
+
+// Makes the folders above PATH. Fails later, at the file, where one can't be made.
+static void make_parents(char *path)
+{
+    for (char *at = path + 1; *at != '\0'; at++) {
+        if (*at != '/')
+            continue;
+        *at = '\0';
+        (void)mkdir(path, 0755);
+        *at = '/';
+    }
+}
+
+// Ends the line that a crash may have left without an end: what follows begins a line of its own.
+static int mend_tail(struct file_sink *sink, struct fw_error *error)
+{
+    off_t end = lseek(sink->fd, 0, SEEK_END);
+    char last = '\n';
+
+    if (end > 0 && pread(sink->fd, &last, 1, end - 1) != 1)
+        return fail(sink, errno, "read", error);
+    if (last == '\n')
+        return FW_OK;
+    fw_log_warning(sink->log, "the last line of '%s' is cut off; the next one begins after it",
+                   sink->path);
+    if (write(sink->fd, "\n", 1) != 1)
+        return fail(sink, errno, "write to", error);
+    return FW_OK;
+}
+
+static int open_file(struct file_sink *sink, struct fw_error *error)
+{
+    struct stat info;
+    int status;
+
+    make_parents(sink->path);
+    // Without O_NONBLOCK a named pipe that nobody reads would hold us here for good.
+    sink->fd = open(sink->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
+    if (sink->fd < 0)
+        return fail(sink, errno, "open", error);
+    if (fstat(sink->fd, &info) != 0)
+        status = fail(sink, errno, "look at", error);
+    else if (!S_ISREG(info.st_mode))
+        status = fw_fail(error, FW_EINVAL, "'%s' is no regular file; name one for the alerts",
+                         sink->path);
+    else
+        status = mend_tail(sink, error);
+    if (status != FW_OK)
+        close_file(sink);
+    return status;
+}
+
+static bool was_replaced(const struct file_sink *sink)
+{
+    struct stat ours, there;
+
+    return fstat(sink->fd, &ours) != 0 || stat(sink->path, &there) != 0 ||
+           ours.st_ino != there.st_ino || ours.st_dev != there.st_dev;
+}
+
+// Takes back what was written after LENGTH, so that a line is in the file whole or not at all.
+static void undo(struct file_sink *sink, off_t length)
+{
+    if (ftruncate(sink->fd, length) != 0)
+        fw_log_warning(sink->log, "can't take half a line back out of '%s': %s", sink->path,
+                       strerror(errno));
+    close_file(sink); // opening mends the tail
+}
+
+static int append(struct file_sink *sink, const struct fw_event *event, struct fw_error *error)
+{
+    struct iovec parts[2] = {{.iov_base = event->json, .iov_len = event->json_length},
+                             {.iov_base = (char[]){'\n'}, .iov_len = 1}};
+    off_t length = lseek(sink->fd, 0, SEEK_END);
+    ssize_t written;
+    int error_number;
+
+    if (length < 0)
+        return fail(sink, errno, "seek in", error);
+    do
+        written = writev(sink->fd, parts, 2);
+    while (written < 0 && errno == EINTR);
+    error_number = errno;
+    if (written >= 0 && (size_t)written < event->json_length + 1)
+        error_number = ENOSPC; // what else cuts a write to a file
+    else if (written >= 0 && fdatasync(sink->fd) == 0)
+        return FW_OK;
+    else if (written >= 0)
+        error_number = errno;
+    undo(sink, length);
+    return fail(sink, error_number, "write to", error);
+}
+
+static int file_deliver(void *state, const struct fw_event *event, struct fw_cancel *cancel,
+                        struct fw_error *error)
+{
+    struct file_sink *sink = state;
+    (void)cancel; // the disk can't be interrupted
+
+    if (sink->fd >= 0 && was_replaced(sink))
+        close_file(sink);
+    if (sink->fd < 0) {
+        int status = open_file(sink, error);
+        // What was fine at the start is not refused for good.
+        if (status != FW_OK)
+            return status == FW_EINVAL ? FW_EIO : status;
+    }
+    return append(sink, event, error);
+}
+
+static void file_close(void *state)
+{
+    struct file_sink *sink = state;
+
+    close_file(sink);
+    free(sink->path);
+    free(sink);
+}
+
+static int file_open(void **state, const struct fw_sink_options *options, struct fw_error *error)
+{
+    struct file_sink *sink;
+
+    if (options->path == NULL || options->path[0] == '\0')
+        return fw_fail(error, FW_EINVAL, "the sink '%s' has no path; name a file for it",
+                       options->name);
+    sink = calloc(1, sizeof(*sink));
+    if (sink == NULL)
+        return fw_fail(error, FW_ENOMEM, "no memory for the sink '%s'", options->name);
+    *state = sink;
+    sink->fd = -1;
+    sink->log = options->log;
+    sink->path = fw_strdup(options->path);
+    if (sink->path == NULL)
+        return fw_fail(error, FW_ENOMEM, "no memory for the sink '%s'", options->name);
+    return open_file(sink, error);
+}
+
+const struct fw_sink_backend fw_sink_file = {
+    .type = "file",
+    .open = file_open,
+    .deliver = file_deliver,
+    .close = file_close,
+};
