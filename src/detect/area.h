@@ -6,18 +6,12 @@
 
 #include "nn/kernels.h"
 
-// The source pixels of one target pixel: FIRST up to FIRST + COUNT - 1.
-struct fw_span {
-    int first, count;
-    float first_weight, inner_weight, last_weight; // add up to 1
-};
-
 struct fw_area {
     const struct fw_kernels *kernels;
-    int source_width, channels, width, height;
-    int factor; // source pixels a target pixel when that is a whole number for all, else 0
-    struct fw_span *columns, *rows;
-    float *sums; // one source row after the vertical step
+    int source_width, height;
+    struct fw_columns columns;
+    struct fw_span *rows; // HEIGHT of them
+    float *sums;          // one source row after the vertical step
 };
 
 // What is scaled: a plane of WIDTH x HEIGHT pixels with CHANNELS interleaved bytes each, of which

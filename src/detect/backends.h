@@ -6,10 +6,9 @@
 
 extern const struct fw_detector_backend fw_yunet_backend;
 extern const struct fw_detector_backend fw_null_backend;
-#ifdef FW_HAVE_OPENCV
+// Only in builds with OpenCV.
 extern const struct fw_detector_backend fw_centerface_backend;
 extern const struct fw_detector_backend fw_res10_backend;
 extern const struct fw_detector_backend fw_haar_backend;
-#endif
 
 #endif

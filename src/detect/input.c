@@ -79,17 +79,11 @@ bool fw_input_fits(const struct fw_input *input, const struct fw_frame *frame)
            input->source_width == frame->width && input->source_height == frame->height;
 }
 
-// How luma and chroma become colours on the scale 0..255: value = gain * (sample - offset).
-struct color_rule {
-    float luma_offset, luma_gain;
-    float red_v, green_u, green_v, blue_u;
-};
-
-static struct color_rule rule_for(const struct fw_frame *frame)
+static struct fw_color_rule rule_for(const struct fw_frame *frame)
 {
-    struct color_rule rule = {0, 1, 1.402f, 0.344136f, 0.714136f, 1.772f};
+    struct fw_color_rule rule = {0, 1, 1.402f, 0.344136f, 0.714136f, 1.772f};
     if (frame->matrix == FW_MATRIX_BT709) {
-        rule = (struct color_rule){0, 1, 1.5748f, 0.187324f, 0.468124f, 1.8556f};
+        rule = (struct fw_color_rule){0, 1, 1.5748f, 0.187324f, 0.468124f, 1.8556f};
     }
     if (!frame->full_range) {
         float chroma_gain = 255.0f / 224;
@@ -103,25 +97,6 @@ static struct color_rule rule_for(const struct fw_frame *frame)
     return rule;
 }
 
-static float clamp(float value)
-{
-    value = value > 0 ? value : 0;
-    return value < 255 ? value : 255;
-}
-
-// CHROMA_STEP is 2 for interleaved chroma.
-static inline void convert_row(const struct color_rule *rule, const float *luma, const float *u,
-                               const float *v, const int chroma_step, int width, float *pixels)
-{
-    for (int x = 0; x < width; x++) {
-        float grey = (luma[x] - rule->luma_offset) * rule->luma_gain;
-        float blue = u[x * chroma_step] - 128, red = v[x * chroma_step] - 128;
-        pixels[x * PIXEL] = clamp(grey + rule->blue_u * blue);
-        pixels[x * PIXEL + 1] = clamp(grey - rule->green_u * blue - rule->green_v * red);
-        pixels[x * PIXEL + 2] = clamp(grey + rule->red_v * red);
-    }
-}
-
 static void scale_row(struct fw_input *input, const struct fw_frame *frame, int plane, int y)
 {
     fw_area_row(&input->areas[plane], frame->planes[plane], frame->strides[plane], y,
@@ -129,17 +104,17 @@ static void scale_row(struct fw_input *input, const struct fw_frame *frame, int 
 }
 
 static void fill_yuv_row(struct fw_input *input, const struct fw_frame *frame,
-                         const struct color_rule *rule, int y, float *pixels)
+                         const struct fw_color_rule *rule, int y, float *pixels)
 {
+    float *const *rows = input->rows;
+    bool interleaved = frame->format == FW_PIXEL_NV12;
     scale_row(input, frame, 0, y);
     scale_row(input, frame, 1, y);
-    if (frame->format == FW_PIXEL_NV12) {
-        convert_row(rule, input->rows[0], input->rows[1], input->rows[1] + 1, 2, input->size.width,
-                    pixels);
-        return;
+    if (!interleaved) {
+        scale_row(input, frame, 2, y);
     }
-    scale_row(input, frame, 2, y);
-    convert_row(rule, input->rows[0], input->rows[1], input->rows[2], 1, input->size.width, pixels);
+    input->areas[0].kernels->convert(rule, rows[0], rows[1], interleaved ? rows[1] + 1 : rows[2],
+                                     interleaved ? 2 : 1, input->size.width, pixels);
 }
 
 // Whole numbers, as OpenCV's resized pictures have: the reference figures were measured on those.
@@ -155,7 +130,7 @@ void fw_input_fill(struct fw_input *input, const struct fw_frame *frame, float *
                    size_t stride_floats)
 {
     const struct fw_input_size *size = &input->size;
-    struct color_rule rule = rule_for(frame);
+    struct fw_color_rule rule = rule_for(frame);
     size_t used = (size_t)size->width * PIXEL, whole = (size_t)size->padded_width * PIXEL;
     for (int y = 0; y < size->height; y++) {
         float *row = pixels + (size_t)y * stride_floats;

@@ -29,6 +29,27 @@ struct fw_unit_weights {
     float *depthwise_bias; // [out_channels]
 };
 
+// The source pixels of one target pixel when a row is scaled: FIRST up to FIRST + COUNT - 1, with
+// the weights of the first, of each inner one, and of the last (for three at most: simply one
+// after the other), which add up to 1.
+struct fw_span {
+    int first, count;
+    float weights[3];
+};
+
+struct fw_columns {
+    struct fw_span *spans; // WIDTH of them
+    int width, channels;   // CHANNELS interleaved: 1, 2 or 3
+    int longest;           // the largest `count`
+    int factor;            // source pixels a target pixel when that is the same for all, else 0
+};
+
+// How luma and chroma become colours on the scale 0..255.
+struct fw_color_rule {
+    float luma_offset, luma_gain;
+    float red_v, green_u, green_v, blue_u;
+};
+
 // All pointers to weights and to rings are aligned; rows are, because channels are.
 struct fw_kernels {
     // The 3x3 convolution with stride 2 and ReLU of three BGR rows. ROWS point at the pixel left of
@@ -46,8 +67,13 @@ struct fw_kernels {
     void (*pool)(const float *row0, const float *row1, int channels, int width, float *out);
     // OUT = ROW + HALF with each of its pixels taken twice. HALF has (WIDTH + 1) / 2 pixels.
     void (*add_doubled)(const float *row, const float *half, int channels, int width, float *out);
-    // SUM += WEIGHT * BYTES. For scaling pictures down.
-    void (*accumulate)(float *sum, const uint8_t *bytes, float weight, size_t count);
+    // SUMS += WEIGHT * BYTES.
+    void (*accumulate)(float *sums, const uint8_t *bytes, float weight, size_t count);
+    // Scales SUMS to ROW. Up to two pixels behind the last source pixel are read, never used.
+    void (*average)(const struct fw_columns *columns, const float *sums, float *row);
+    // WIDTH pixels to interleaved BGR. U and V advance by CHROMA_STEP (2: interleaved).
+    void (*convert)(const struct fw_color_rule *rule, const float *luma, const float *u,
+                    const float *v, int chroma_step, int width, float *pixels);
 };
 
 extern const struct fw_kernels fw_kernels_scalar;

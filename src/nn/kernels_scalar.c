@@ -1,6 +1,7 @@
 // The inner loops in plain C: the reference for the vector versions, and what runs on processors
 // that have none of their instruction sets.
 #include "nn/kernels.h"
+#include "nn/picture_rows.h"
 
 enum { MAX_TILE = 64, PIXEL = 3 };
 
@@ -107,13 +108,6 @@ static void add_doubled(const float *row, const float *half, int channels, int w
     }
 }
 
-static void accumulate(float *sum, const uint8_t *bytes, float weight, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        sum[i] += weight * (float)bytes[i];
-    }
-}
-
 const struct fw_kernels fw_kernels_scalar = {
     .stem = stem,
     .pointwise = pointwise,
@@ -121,4 +115,6 @@ const struct fw_kernels fw_kernels_scalar = {
     .pool = pool,
     .add_doubled = add_doubled,
     .accumulate = accumulate,
+    .average = average,
+    .convert = convert,
 };

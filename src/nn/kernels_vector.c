@@ -3,6 +3,7 @@
 // same source becomes 16, 8 or 4 floats wide, and the compilers fuse multiply and add by
 // themselves. Standard C has no such types, so this file and no other uses them.
 #include "nn/kernels.h"
+#include "nn/picture_rows.h"
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -325,15 +326,6 @@ static void add_doubled(const float *row, const float *half, int channels, int w
     }
 }
 
-// Plain C: compilers vectorise this one well, and its pointers need not be aligned.
-static void accumulate(float *restrict sum, const uint8_t *restrict bytes, float weight,
-                       size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        sum[i] += weight * (float)bytes[i];
-    }
-}
-
 const struct fw_kernels KERNELS = {
     .stem = stem,
     .pointwise = pointwise,
@@ -341,4 +333,6 @@ const struct fw_kernels KERNELS = {
     .pool = pool,
     .add_doubled = add_doubled,
     .accumulate = accumulate,
+    .average = average,
+    .convert = convert,
 };
