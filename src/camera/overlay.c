@@ -124,7 +124,7 @@ static void fit(struct fw_font *font, const char *text, int width, char out[TEXT
 {
     size_t bytes = fitting_bytes(font, text, width);
     const size_t room = TEXT_BYTES - sizeof(ELLIPSIS);
-    bool is_whole = text[bytes] == '\0' && bytes <= room;
+    bool is_whole = bytes <= room && text[bytes] == '\0';
 
     if (!is_whole)
         bytes = fitting_bytes(font, text, width - fw_font_text_width(font, ELLIPSIS));
