@@ -3,6 +3,7 @@
 #define FW_CAMERA_SOURCE_H
 
 #include "camera/camera.h"
+#include "util/log.h"
 
 struct fw_cancel;
 
@@ -30,6 +31,18 @@ struct fw_source_options {
     const struct fw_log *log;
 };
 
+// What the stream did so far, for `probe`. Times are of the stream unless they say otherwise.
+struct fw_source_stats {
+    uint64_t packets, bytes, keyframes, pictures, corrupt;
+    uint64_t lost_transport, lost_decoder; // times that a loss was noticed there
+    uint64_t reordered;                    // packets shown earlier than one sent before: B-frames
+    uint64_t bad_timestamps;               // packets without a time, or with one that went back
+    int64_t longest_keyframe_interval_us;  // 0 until two keyframes came
+    int64_t first_picture_us;              // from the call of open to the first picture; 0: none
+    int64_t first_pts_us, last_pts_us;     // of pictures
+    bool has_sender_time;                  // RTCP sender reports, or what else carries the clock
+};
+
 // One thread. Closing a half-built or NULL source is allowed.
 struct fw_source;
 
@@ -43,6 +56,7 @@ int fw_source_open(struct fw_source **source, const struct fw_source_options *op
 int fw_source_read(struct fw_source *source, struct fw_frame **frame, struct fw_error *error);
 void fw_source_get_info(const struct fw_source *source, struct fw_source_info *info);
 uint64_t fw_source_corrupt_frames(const struct fw_source *source);
+void fw_source_get_stats(const struct fw_source *source, struct fw_source_stats *stats);
 void fw_source_close(struct fw_source *source);
 
 #endif
