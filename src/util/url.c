@@ -69,14 +69,20 @@ static bool parse_port(const char *at, const char *end, int *port)
     return *port <= 65535 && !(end[-1] == '0' && *port == 0);
 }
 
+// An IPv6 address, perhaps with a zone ("fe80::1%eth0").
 static bool is_ipv6(struct part part)
 {
     char text[INET6_ADDRSTRLEN];
     size_t length = 0;
     while (length < part.length && part.at[length] != '%')
         length++;
-    if (length >= sizeof text)
+    if (length >= sizeof text || length + 1 == part.length)
         return false;
+    for (size_t i = length + 1; i < part.length; i++) {
+        char c = part.at[i];
+        if (!is_alpha(c) && !is_digit(c) && !strchr("-._~", c))
+            return false;
+    }
     memcpy(text, part.at, length);
     text[length] = '\0';
     unsigned char address[16];
@@ -155,6 +161,16 @@ static const char *find_host(const char *rest)
         return regular;
     // No host up to the first '?': it belongs to a password, then.
     return after_last_at_sign(rest, strlen(rest));
+}
+
+// A copy of HOST. RFC 6874 writes the '%' before a zone as "%25", the socket functions do not.
+static char *copy_host(struct part host)
+{
+    char *copy = copy_part(host);
+    char *zone = copy ? strstr(copy, "%25") : NULL;
+    if (zone && zone[3])
+        memmove(zone + 1, zone + 3, strlen(zone + 3) + 1);
+    return copy;
 }
 
 static char *decoded(struct part part)
@@ -353,7 +369,7 @@ static int parse_network(struct fw_url *url, const char *rest, const char *usern
                        "the URL has no valid host and port; write %s://host:port/path, special "
                        "characters of a password as %%XX or the password apart from the URL",
                        url->scheme);
-    url->host = decoded(host);
+    url->host = copy_host(host);
     if (!url->host)
         return FW_ENOMEM;
     struct part userinfo = {rest, at > rest ? (size_t)(at - rest) - 1 : 0};

@@ -21,7 +21,7 @@ static void check_redacted(const struct fw_secrets *secrets, const char *text, c
     fw_secrets_redact(secrets, text, &out);
     require(!out.failed);
     bool is_found = strlen(value) >= 3 && strstr(fw_text_get(&out), value);
-    require(!is_found || strchr(value, '*') || strchr(value, '@') || strchr(value, ':'));
+    require(!is_found || strchr(value, '*'));
     fw_text_free(&out);
 }
 

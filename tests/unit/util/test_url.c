@@ -154,6 +154,8 @@ static void bad_urls_are_refused_without_being_repeated(void **state)
     refuse("rtsp://joe:s3cr3t/path");
     refuse("rtsp://[::1/s3cr3t");
     refuse("rtsp://[s3cr3t]/");
+    refuse("rtsp://[fe80::1%]/s3cr3t");
+    refuse("rtsp://[fe80::1%s3cr3t%40]/");
     refuse("rtsp://[::1]x/s3cr3t");
     refuse("rtsp:/joe:s3cr3t@host/");
     refuse("rtsp:joe:s3cr3t@host");
