@@ -57,6 +57,7 @@ struct fw_camera {
     char end_reason[64];        // why
     int64_t slowest_connect_ms; // of the latest success
     int64_t healthy_since_us;   // of this connection's pictures
+    char logged_reason[512];    // of the latest line about the state
     struct fw_backoff usual, refused;
     uint64_t corrupt_before; // by sources already closed
 };
@@ -74,13 +75,19 @@ const char *fw_camera_state_name(enum fw_camera_state state)
 
 // ---- state
 
-static void log_state(const struct fw_camera *camera, enum fw_camera_state state,
-                      const char *reason)
+// A long outage is one line, not one a try.
+static void log_state(struct fw_camera *camera, enum fw_camera_state state, const char *reason)
 {
     bool is_bad = state == FW_CAMERA_STALLED || state == FW_CAMERA_BACKOFF;
+    bool is_known = is_bad && strcmp(camera->logged_reason, reason) == 0;
+    enum fw_log_level level = is_bad ? FW_LOG_WARNING : FW_LOG_INFO;
 
-    fw_log(&camera->log, is_bad ? FW_LOG_WARNING : FW_LOG_INFO, "%s%s%s",
-           fw_camera_state_name(state), reason[0] ? ": " : "", reason);
+    if (is_known || (state == FW_CAMERA_CONNECTING && camera->logged_reason[0]))
+        level = FW_LOG_DEBUG;
+    fw_log(&camera->log, level, "%s%s%s", fw_camera_state_name(state), reason[0] ? ": " : "",
+           reason);
+    if (state != FW_CAMERA_CONNECTING)
+        snprintf(camera->logged_reason, sizeof(camera->logged_reason), "%s", reason);
 }
 
 static void set_state(struct fw_camera *camera, enum fw_camera_state state, const char *reason)

@@ -474,8 +474,12 @@ static void wait_before_retry(struct fw_output *output, struct fw_backoff *backo
 {
     int64_t delay_ms = fw_backoff_next_ms(backoff, fw_monotonic_us(), fw_random_u32());
 
+    // Once for an outage, not once a try: REASON still holds what the last try said.
+    fw_log(output->options.log,
+           strncmp(output->reason, error->message, sizeof(output->reason) - 1) ? FW_LOG_WARNING
+                                                                               : FW_LOG_DEBUG,
+           "can't publish: %s", error->message);
     set_reason(output, error->message);
-    fw_log_warning(output->options.log, "can't publish: %s", error->message);
     fw_cancel_wait(output->cancel, delay_ms);
 }
 

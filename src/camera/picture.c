@@ -26,6 +26,7 @@
 #define LIVE_WIDTH              1280
 #define LIVE_QUALITY            75
 #define MAX_FACES               64
+#define MAILBOX                 2 // one waits while the next comes early, which networks make them do
 #define REFUSED_RETRY_US        (10 * FW_US_PER_S)
 
 // LOCK guards the mailbox, the reason and the counters; the rest is the thread's.
@@ -33,8 +34,9 @@ struct fw_picture {
     struct fw_picture_options options;
     struct fw_thread *thread;
 
-    struct fw_condition lock; // signalled when a picture comes, is taken, or all ends
-    struct fw_frame *waiting;
+    struct fw_condition lock;          // signalled when a picture comes, is taken, or all ends
+    struct fw_frame *waiting[MAILBOX]; // oldest first
+    int waiting_count;
     bool is_finishing;
     char reason[256];
     double source_fps;
@@ -56,25 +58,43 @@ struct fw_picture {
 
 // ---- the mailbox
 
-static void wait_until_taken(struct fw_picture *picture)
+static void wait_for_room(struct fw_picture *picture)
 {
-    while (picture->waiting && !picture->is_finishing && !fw_cancel_is_set(picture->options.cancel))
+    while (picture->waiting_count == MAILBOX && !picture->is_finishing &&
+           !fw_cancel_is_set(picture->options.cancel))
         fw_condition_wait(&picture->lock, fw_condition_until_us(LOOK_MS));
+}
+
+// The oldest that waits, NULL if none does. The lock is held.
+static struct fw_frame *pop(struct fw_picture *picture)
+{
+    struct fw_frame *frame = picture->waiting_count > 0 ? picture->waiting[0] : NULL;
+
+    if (!frame)
+        return NULL;
+    picture->waiting_count--;
+    for (int i = 0; i < picture->waiting_count; i++)
+        picture->waiting[i] = picture->waiting[i + 1];
+    return frame;
 }
 
 void fw_picture_submit(struct fw_picture *picture, struct fw_frame *frame, double source_fps)
 {
+    struct fw_frame *oldest = NULL;
+
     pthread_mutex_lock(&picture->lock.mutex);
     if (picture->options.is_lossless)
-        wait_until_taken(picture);
-    if (picture->waiting)
+        wait_for_room(picture);
+    if (picture->waiting_count == MAILBOX) {
+        oldest = pop(picture);
         picture->dropped++;
-    fw_frame_unref(picture->waiting);
-    picture->waiting = fw_frame_ref(frame);
+    }
+    picture->waiting[picture->waiting_count++] = fw_frame_ref(frame);
     picture->source_fps = source_fps;
     fw_rate_count(&picture->rate, fw_monotonic_us());
     pthread_cond_broadcast(&picture->lock.changed);
     pthread_mutex_unlock(&picture->lock.mutex);
+    fw_frame_unref(oldest);
 }
 
 void fw_picture_set_reason(struct fw_picture *picture, const char *reason)
@@ -99,12 +119,11 @@ static bool take(struct fw_picture *picture, int64_t until_us, struct fw_frame *
     bool goes_on;
 
     pthread_mutex_lock(&picture->lock.mutex);
-    while (!picture->waiting && !picture->is_finishing) {
+    while (picture->waiting_count == 0 && !picture->is_finishing) {
         if (fw_condition_wait(&picture->lock, until_us))
             break;
     }
-    *frame = picture->waiting;
-    picture->waiting = NULL;
+    *frame = pop(picture);
     goes_on = *frame || !picture->is_finishing;
     pthread_cond_broadcast(&picture->lock.changed);
     pthread_mutex_unlock(&picture->lock.mutex);
@@ -428,7 +447,8 @@ void fw_picture_destroy(struct fw_picture *picture)
 {
     if (!picture)
         return;
-    fw_frame_unref(picture->waiting);
+    for (int i = 0; i < picture->waiting_count; i++)
+        fw_frame_unref(picture->waiting[i]);
     fw_encoder_close(picture->encoder);
     fw_overlay_destroy(picture->overlay);
     fw_canvas_destroy(picture->canvas);

@@ -17,13 +17,14 @@ struct fw_picture_options {
     struct fw_slot *live;
     const struct fw_log *log;
     struct fw_cancel *cancel;
-    bool is_lossless; // fw_picture_submit() waits until the picture before was taken
+    bool is_lossless; // fw_picture_submit() waits until there is room
 };
 
 // Starts the thread. Options are copied, what they point to is borrowed. FW_OK, FW_ENOMEM,
 // FW_EAGAIN.
 int fw_picture_start(struct fw_picture **picture, const struct fw_picture_options *options);
-// Gives FRAME (a reference is taken) to be shown; one that still waits is replaced and counted.
+// Gives FRAME (a reference is taken) to be shown; of too many that wait the oldest is dropped and
+// counted.
 // SOURCE_FPS is about how many will come a second, 0 if unknown.
 void fw_picture_submit(struct fw_picture *picture, struct fw_frame *frame, double source_fps);
 // Why no pictures come, for the placeholder; "" when they do. Any thread.
