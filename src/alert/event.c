@@ -117,7 +117,8 @@ static json_t *face_of(struct builder *builder, const struct fw_event_face *face
         box_of(builder, face->face.box, width, height, FINE_STEPS));
     put(builder, object, "score", number((double)face->face.score, FINE_STEPS));
     put(builder, object, "landmarks", landmarks_of(builder, &face->face));
-    put(builder, object, "quality", number((double)face->quality, FINE_STEPS));
+    put(builder, object, "quality",
+        face->quality < 0 ? json_null() : number((double)face->quality, FINE_STEPS));
     return object;
 }
 

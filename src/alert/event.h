@@ -27,7 +27,7 @@ struct fw_event_snapshot {
 struct fw_event_face {
     uint64_t track;
     struct fw_face face;
-    float quality;
+    float quality; // 0 to 1; negative: not judged
 };
 
 // Everything an event may say. Borrowed for the call.
@@ -54,7 +54,8 @@ struct fw_event {
     int64_t time_utc_us;
 };
 
-// NULL when memory is out. Text that is not UTF-8 is repaired.
+// NULL when memory is out, the type is unknown or the frame has no size. Text that is not UTF-8 is
+// repaired; numbers that JSON lacks (NaN) become 0. docs/alert.schema.json describes the result.
 struct fw_event *fw_event_create(const struct fw_event_input *input);
 struct fw_event *fw_event_ref(struct fw_event *event);
 void fw_event_unref(struct fw_event *event);

@@ -148,18 +148,20 @@ static void numbers_that_json_lacks_become_zero(void **state)
     struct fw_event_face face = one_face;
     struct fw_event_input input = input_of("front-door", 7);
     struct fw_event *event;
-    json_t *root, *box;
+    json_t *root, *told, *box;
     (void)state;
 
     face.face.box.x = NAN;
     face.face.box.y = INFINITY;
     face.face.has_landmarks = 0;
+    face.quality = -1;
     input.faces = &face;
     event = fw_event_create(&input);
     assert_non_null(event);
     root = parsed(event);
-    box = json_object_get(
-        json_array_get(json_object_get(json_object_get(root, "data"), "faces"), 0), "box");
+    told = json_array_get(json_object_get(json_object_get(root, "data"), "faces"), 0);
+    assert_true(json_is_null(json_object_get(told, "quality")));
+    box = json_object_get(told, "box");
     assert_true(json_real_value(json_array_get(box, 0)) == 0);
     assert_true(json_real_value(json_array_get(box, 1)) == 0);
     json_decref(root);
