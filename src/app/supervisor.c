@@ -34,16 +34,15 @@ static void on_face(void *opaque, const char *camera_id, const struct fw_face_re
     fw_reporter_face(camera->supervisor->reporter, camera->config, report);
 }
 
+// The camera logs its states itself.
 static void on_state(void *opaque, const char *camera_id, enum fw_camera_state state,
                      const char *reason, int64_t utc_us)
 {
+    (void)camera_id;
+    (void)reason;
     (void)utc_us;
-    struct fw_supervised_camera *camera = opaque;
+    const struct fw_supervised_camera *camera = opaque;
     struct fw_supervisor *supervisor = camera->supervisor;
-    const struct fw_log log = {supervisor->options.logger, camera_id};
-    bool is_bad = state == FW_CAMERA_STALLED || state == FW_CAMERA_BACKOFF;
-    fw_log(&log, is_bad ? FW_LOG_WARNING : FW_LOG_INFO, "%s%s%s", fw_camera_state_name(state),
-           reason && *reason ? ": " : "", reason ? reason : "");
     if (state == FW_CAMERA_STOPPED && atomic_fetch_sub(&supervisor->open_cameras, 1) == 1)
         fw_cancel_trigger(supervisor->all_ended);
 }
