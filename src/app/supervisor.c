@@ -290,7 +290,8 @@ static int stop_cameras(struct fw_supervisor *supervisor, int64_t timeout_ms)
 {
     int all_lost = 0;
     for (size_t i = 0; i < supervisor->camera_count; i++)
-        fw_camera_stop(supervisor->cameras[i].camera);
+        if (supervisor->cameras[i].camera)
+            fw_camera_stop(supervisor->cameras[i].camera);
     int64_t end_us = fw_monotonic_us() + timeout_ms * FW_US_PER_MS;
     for (size_t i = 0; i < supervisor->camera_count; i++) {
         struct fw_supervised_camera *camera = &supervisor->cameras[i];
