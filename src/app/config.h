@@ -194,6 +194,9 @@ int fw_config_load_text(struct fw_config **config, const char *path, const char 
 // NULL is allowed.
 void fw_config_destroy(struct fw_config *config);
 
+// Where models lie when `models.dir` is not set. malloc'd; NULL when memory is out.
+char *fw_config_default_models_dir(void);
+
 // The `models` section as the store and the pool want it; strings stay CONFIG's.
 struct fw_model_store_options;
 void fw_config_model_options(const struct fw_config *config, const struct fw_log *log,

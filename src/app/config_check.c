@@ -39,7 +39,7 @@ static char *standard_dir(const char *variable, const char *root, const char *fa
     return fw_strdup_printf("%s/%s", home != NULL && home[0] == '/' ? home : "/tmp", fallback);
 }
 
-static char *models_dir(void)
+char *fw_config_default_models_dir(void)
 {
     char *base = standard_dir("XDG_CACHE_HOME", "/var/cache/faceworker", ".cache/faceworker");
     char *dir = base == NULL ? NULL : fw_strdup_printf("%s/models", base);
@@ -65,7 +65,7 @@ static void fill_defaults(struct fw_loader *loader)
         set_once(loader, &config->worker.state_dir,
                  standard_dir("XDG_STATE_HOME", "/var/lib/faceworker", ".local/state/faceworker"));
     if (config->models.dir == NULL)
-        set_once(loader, &config->models.dir, models_dir());
+        set_once(loader, &config->models.dir, fw_config_default_models_dir());
     set_once(loader, &config->isa, fw_strdup(isa != NULL && *isa != '\0' ? isa : "auto"));
 }
 

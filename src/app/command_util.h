@@ -1,0 +1,33 @@
+// What several subcommands need.
+#ifndef FW_APP_COMMAND_UTIL_H
+#define FW_APP_COMMAND_UTIL_H
+
+#include "app/config.h"
+#include <getopt.h> // getopt_long() is the C library's: the standard knows no long options
+
+// What a command holds while it runs.
+struct fw_command_context {
+    struct fw_secrets *secrets;
+    struct fw_logger *logger; // to standard error, warnings and errors
+    struct fw_log log;
+};
+
+// False, with a message on standard error, when memory is out. Close it in either case.
+bool fw_command_open(struct fw_command_context *context);
+void fw_command_close(struct fw_command_context *context);
+
+// Loads the configuration that OPTION (of -c, may be NULL) or the usual places name, and prints
+// what is wrong with it on standard error. With IS_OPTIONAL it is no error that there is none: then
+// *CONFIG is NULL. FW_EXIT_OK or FW_EXIT_CONFIG.
+int fw_command_load_config(struct fw_command_context *context, const char *option, bool is_optional,
+                           struct fw_config **config);
+
+// Prints TEXT on STREAM through the filter of secrets.
+void fw_command_print(const struct fw_command_context *context, FILE *stream, const char *text);
+
+// Reads "NAME"'s whole number TEXT from MINIMUM to MAXIMUM, or says on standard error what is
+// wrong.
+bool fw_command_number(const char *command, const char *name, const char *text, double minimum,
+                       double maximum, double *number);
+
+#endif
