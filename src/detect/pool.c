@@ -477,10 +477,11 @@ int fw_pool_threads(const struct fw_pool *pool)
 static const struct {
     const char *model, *loss;
 } second_choices[] = {
-    {"accurate", "faces are found as well as before, but each picture takes about ten times the "
-                 "processor time: expect fewer analyses a second"},
-    {"haar", "only upright faces that look at the camera are found, many are missed, things are "
-             "taken for faces, and there are no landmarks: don't rely on it"},
+    {"accurate", "each picture takes about fifteen times the processor time, so expect fewer "
+                 "analyses a second, and very small faces are missed more often"},
+    {"haar", "only upright faces that look at the camera are found, most others are missed, things "
+             "are taken for faces, there are no landmarks, and each picture takes about thirty "
+             "times the processor time: don't rely on it"},
 };
 
 static int prepare_one(struct fw_pool *pool, const struct fw_pool_client_options *options,
