@@ -358,9 +358,13 @@ static void run_lane(void *opaque)
 static void free_records(struct fw_dispatcher *dispatcher)
 {
     for (size_t i = 0; i < dispatcher->record_count; i++) {
-        struct record *record = &dispatcher->records[i];
-        while (record->first != NULL)
-            fw_event_unref(take_out(record, record->first));
+        struct entry *entry = dispatcher->records[i].first;
+        while (entry != NULL) {
+            struct entry *next = entry->next;
+            fw_event_unref(entry->event);
+            free(entry);
+            entry = next;
+        }
     }
     free(dispatcher->records);
 }
@@ -491,34 +495,57 @@ int fw_dispatcher_destroy(struct fw_dispatcher *dispatcher, int64_t timeout_ms)
 
 // The outside
 
-static int post_to(struct fw_dispatcher *dispatcher, size_t index, struct fw_event *event)
+static void count_drop(struct lane *lane)
+{
+    pthread_mutex_lock(&lane->dispatcher->mutex);
+    lane->status.dropped++;
+    pthread_mutex_unlock(&lane->dispatcher->mutex);
+}
+
+// Appends ENTRY unless the dispatcher is stopping. *DROPPED is the event that had to go, or NULL.
+static int enqueue(struct fw_dispatcher *dispatcher, size_t index, struct entry *entry,
+                   struct fw_event **dropped)
 {
     struct record *record = &dispatcher->records[index];
-    struct entry *entry = calloc(1, sizeof(*entry));
-    struct fw_event *dropped = NULL;
     int status = FW_OK;
 
+    *dropped = NULL;
     pthread_mutex_lock(&dispatcher->mutex);
-    if (dispatcher->is_stopping)
+    if (dispatcher->is_stopping) {
         status = FW_ECANCELED;
-    else if (entry == NULL)
-        status = FW_ENOMEM;
-    if (status == FW_OK) {
-        dropped = make_room(dispatcher, record);
-        entry->event = fw_event_ref(event);
+    } else {
+        *dropped = make_room(dispatcher, record);
+        if (*dropped != NULL)
+            dispatcher->lanes[index].status.dropped++;
         entry->posted_us = fw_monotonic_us();
         append(record, entry);
         pthread_cond_broadcast(&dispatcher->changed);
     }
-    if (dropped != NULL || status == FW_ENOMEM)
-        dispatcher->lanes[index].status.dropped++;
     pthread_mutex_unlock(&dispatcher->mutex);
-    if (status != FW_OK)
+    return status;
+}
+
+static int post_to(struct fw_dispatcher *dispatcher, size_t index, struct fw_event *event)
+{
+    struct lane *lane = &dispatcher->lanes[index];
+    struct entry *entry = calloc(1, sizeof(*entry));
+    struct fw_event *dropped;
+    int status;
+
+    if (entry == NULL) {
+        count_drop(lane);
+        return FW_ENOMEM;
+    }
+    entry->event = fw_event_ref(event);
+    status = enqueue(dispatcher, index, entry, &dropped);
+    if (status != FW_OK) {
+        fw_event_unref(event);
         free(entry);
+    }
     if (dropped != NULL)
-        fw_log_warning(
-            dispatcher->options.log, "%s: more than %zu alerts wait, the oldest (%s) is dropped",
-            dispatcher->lanes[index].status.name, dispatcher->options.max_events, dropped->id);
+        fw_log_warning(dispatcher->options.log,
+                       "%s: more than %zu alerts wait, the oldest (%s) is dropped",
+                       lane->status.name, dispatcher->options.max_events, dropped->id);
     fw_event_unref(dropped);
     return status;
 }

@@ -421,7 +421,7 @@ static int put_file(struct dir_store *store, const char *key, char *parts, const
                     size_t length, const struct fw_cancel *cancel)
 {
     struct upload upload = {.folder = -1, .fd = -1};
-    const char *name = NULL;
+    const char *name = key;
     int error_number;
 
     pthread_mutex_lock(&store->mutex);
