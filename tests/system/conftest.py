@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 import pytest
-from harness import IS_CI, Daemon, MediaMtx, Publisher
+from harness import IS_CI, Backend, Daemon, DeadPort, MediaMtx, Publisher
 
 # A password with everything in it that breaks naive redaction; no output may ever hold it.
 CANARY = "Ca%40na@ry:w/ith?sp#ecial"
@@ -53,6 +53,20 @@ def make_clip(shared, tmp_path_factory):
     return make
 
 
+@pytest.fixture(scope="session")
+def walker(shared, tmp_path_factory):
+    """One face that walks through an empty scene and leaves it: 6 s at 25 fps."""
+    clip = tmp_path_factory.mktemp("walker") / "walker.mp4"
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", "color=c=0x505860:s=960x540:r=25",
+         "-i", str(shared / "data" / "images" / "astronaut.png"),
+         "-filter_complex",
+         r"[1]crop=240:260:110:0,scale=220:-1[f];[0][f]overlay=x='-w+t*260':y='140':eof_action=repeat",
+         "-t", "6", "-c:v", "libx264", "-preset", "superfast", "-crf", "18", "-bf", "0", "-g", "25",
+         "-pix_fmt", "yuv420p", str(clip)], check=True)
+    return clip
+
+
 @pytest.fixture
 def mediamtx(tmp_path):
     server = MediaMtx(tmp_path).start()
@@ -72,6 +86,32 @@ def publish(tmp_path):
     yield start
     for publisher in running:
         publisher.kill()
+
+
+@pytest.fixture
+def start_backend():
+    """start_backend(answers, standard) starts an HTTP backend, on a port of its own if none is given."""
+    running = []
+
+    def start(*arguments, **options):
+        running.append(Backend(*arguments, **options))
+        return running[-1]
+    yield start
+    for backend in running:
+        backend.stop()
+
+
+@pytest.fixture
+def dead_port():
+    """dead_port(garbage) is a port that takes connections and is silent, or talks nonsense."""
+    running = []
+
+    def start(garbage=False):
+        running.append(DeadPort(garbage))
+        return running[-1].port
+    yield start
+    for port in running:
+        port.stop()
 
 
 @pytest.fixture

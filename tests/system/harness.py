@@ -1,5 +1,8 @@
 """What the system tests drive: the daemon, MediaMTX, publishers of test streams, and polling."""
+import base64
 import contextlib
+import hashlib
+import http.server
 import json
 import os
 import pathlib
@@ -125,7 +128,10 @@ class MediaMtx:
             lines += ["authInternalUsers:", "  - user: any", "    permissions:",
                       "      - action: api"]
             for name, password in users:
-                lines += [f"  - user: {json.dumps(name)}", f"    pass: {json.dumps(password)}",
+                # As a hash, because MediaMTX takes few special characters in plain passwords.
+                digest = base64.b64encode(hashlib.sha256(password.encode()).digest()).decode()
+                name = base64.b64encode(hashlib.sha256(name.encode()).digest()).decode()
+                lines += [f"  - user: sha256:{name}", f"    pass: sha256:{digest}",
                           "    permissions:", "      - action: publish", "      - action: read"]
         return "\n".join([*lines, "paths:", "  all_others:", ""])
 
@@ -198,6 +204,92 @@ class Publisher:
         self.thread = None
 
 
+class Backend:
+    """An HTTP server that takes alerts. `answers` says what to do with the next requests: a status,
+    "hang" (no answer until the server stops) or "hang up"; when it is empty, `standard` is the
+    answer. Keeps every request."""
+
+    def __init__(self, answers=(), standard=200, port=0):
+        self.answers, self.standard = list(answers), standard
+        self.requests = []
+        self.lock = threading.Lock()
+        self.stopping = threading.Event()
+        backend = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                backend.take(self, body)
+
+            def log_message(self, format, *arguments):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}/alerts"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def take(self, handler, body):
+        with self.lock:
+            answer = self.answers.pop(0) if self.answers else self.standard
+            self.requests.append({"path": handler.path, "headers": dict(handler.headers.items()),
+                                  "event": json.loads(body), "answer": answer,
+                                  "time": time.monotonic()})
+        if answer == "hang":
+            self.stopping.wait()
+        if not isinstance(answer, int):
+            handler.close_connection = True
+            return
+        with contextlib.suppress(OSError):
+            handler.send_response(answer)
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+
+    def events(self, answer=None):
+        """The events that were given ANSWER, all of them by default."""
+        with self.lock:
+            return [request["event"] for request in self.requests
+                    if answer in (None, request["answer"])]
+
+    def stop(self):
+        self.stopping.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class DeadPort:
+    """A port that takes connections and never says a word. GARBAGE: sends random bytes instead."""
+
+    def __init__(self, garbage=False):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        self.garbage = garbage
+        self.connections = []
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection = self.listener.accept()[0]
+                self.connections.append(connection)
+                if self.garbage:
+                    threading.Thread(target=self._babble, args=(connection,), daemon=True).start()
+
+    def _babble(self, connection):
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                connection.sendall(os.urandom(4096))
+
+    def stop(self):
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        for connection in (self.listener, *self.connections):
+            connection.close()
+
+
 class Daemon:
     """`faceworker run` with a configuration of its own."""
 
@@ -229,16 +321,28 @@ class Daemon:
     def log(self):
         return self.process.text()
 
-    def get(self, path, headers=None, timeout_s=5):
-        """(status, body as text) of a GET."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}",
+    def request(self, path, method="GET", headers=None, timeout_s=5):
+        """(status, headers, body) of a request."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method,
                                          headers=headers or {})
         try:
             with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-                return answer.status, answer.read().decode("utf-8", "replace")
+                return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, error.read().decode("utf-8", "replace")
+                return error.code, error.headers, error.read()
+
+    def get(self, path, headers=None, timeout_s=5):
+        """(status, body as text) of a GET."""
+        status, _, body = self.request(path, headers=headers, timeout_s=timeout_s)
+        return status, body.decode("utf-8", "replace")
+
+    def readiness(self):
+        """(whether it is ready, all reasons in one text)"""
+        status, body = self.get("/readyz")
+        answer = json.loads(body)
+        assert status == (200 if answer["ready"] else 503), body
+        return answer["ready"], "; ".join(answer["reasons"])
 
     def cameras(self):
         status, body = self.get("/api/v1/cameras")

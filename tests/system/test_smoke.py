@@ -13,20 +13,6 @@ from harness import Daemon, run_faceworker
 FRAMES = 150
 
 
-@pytest.fixture(scope="session")
-def walker(shared, tmp_path_factory):
-    """One face that walks through an empty scene and leaves it: 6 s at 25 fps."""
-    clip = tmp_path_factory.mktemp("walker") / "walker.mp4"
-    subprocess.run(
-        ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", "color=c=0x505860:s=960x540:r=25",
-         "-i", str(shared / "data" / "images" / "astronaut.png"),
-         "-filter_complex",
-         r"[1]crop=240:260:110:0,scale=220:-1[f];[0][f]overlay=x='-w+t*260':y='140':eof_action=repeat",
-         "-t", "6", "-c:v", "libx264", "-preset", "superfast", "-crf", "18", "-bf", "0", "-g", "25",
-         "-pix_fmt", "yuv420p", str(clip)], check=True)
-    return clip
-
-
 @pytest.fixture
 def finished(walker, models, tmp_path):
     """A daemon that has worked the video off and ended by itself."""
@@ -87,7 +73,7 @@ def assert_holds_face(path, models):
 def assert_box_was_drawn(clean, drawn, box):
     """The outline differs from the clean picture on all four sides, the middle does not."""
     difference = numpy.abs(clean.astype(int) - drawn.astype(int)).max(axis=2) > 40
-    x, y, w, h = (int(round(box[key])) for key in "xywh")
+    x, y, w, h = (int(round(value)) for value in box)
     edge = 6
     height, width = difference.shape
     for top, bottom, left, right in (
