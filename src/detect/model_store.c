@@ -388,7 +388,6 @@ static int download(const struct fw_model_store_options *options, const struct w
         status = make_folders(options->dir, error);
     if (status != FW_OK)
         goto done;
-    status = FW_ENOENT;
     for (int i = 0; addresses[i]; i++) {
         struct fw_error why = {0};
         status = download_from(options, want, addresses[i], target, cancel, &why);
@@ -450,9 +449,10 @@ static int obtain(const struct fw_model_store_options *options, const struct wan
                   struct fw_cancel *cancel, char **path, char hex[65], struct fw_error *error)
 {
     int status = find(options, want, cancel, path, error);
-    if (status == FW_OK)
-        status = verify(options, want, *path, hex, error);
-    bool system = want->system_folders == cascade_folders && *path &&
+    if (status != FW_OK || !*path)
+        return status;
+    status = verify(options, want, *path, hex, error);
+    bool system = want->system_folders == cascade_folders &&
                   !(options->dir && fw_starts_with(*path, options->dir)) && !want->path;
     if (status == FW_OK && !want->sha256 && !system)
         warn_unchecked(options, want, *path, hex);
