@@ -25,7 +25,9 @@ static const char help[] =
     "\n"
     "      --model NAME|FILE  a name of `faceworker models list`, or a file (default yunet)\n"
     "      --min-score S      leave faces with a lower score out (0 to 1, default 0.7)\n"
-    "      --input-size N     shrink pictures to this longer side first (default 0: don't)\n"
+    "      --input-size N     shrink pictures to this longer side first (default 640 as the "
+    "daemon\n"
+    "                         does; 0: don't)\n"
     "      --precision P      auto (the default) or fp32\n"
     "      --isa NAME         auto, scalar, avx2, avx512 or neon (default: $FACEWORKER_ISA, else\n"
     "                         auto)\n"
@@ -218,6 +220,7 @@ int fw_command_detect(int argc, char **argv)
                                      .precision = "auto",
                                      .isa = isa != NULL && *isa != '\0' ? isa : "auto",
                                      .min_score = 0.7,
+                                     .input_size = 640,
                                      .jobs = 1};
     int option;
     while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {

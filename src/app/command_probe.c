@@ -72,6 +72,7 @@ static int read_camera(const struct probe_command *command,
             .url = url,
             .transport = command->transport,
             .tls_verify = command->tls_verify,
+            .realtime = true, // so that a file's measured rate is its own
             .connect_timeout_ms = 4000,
             .packet_timeout_ms = 4000,
             .keyframe_timeout_ms = 10000,
