@@ -7,6 +7,7 @@ void fw_liveness_start(struct fw_liveness *liveness, int64_t now_us)
     liveness->packet_us = now_us;
     liveness->picture_us = now_us;
     liveness->keyframe_us = now_us;
+    liveness->awaits_keyframe = true;
 }
 
 void fw_liveness_packet(struct fw_liveness *liveness, int64_t now_us)
@@ -17,14 +18,15 @@ void fw_liveness_packet(struct fw_liveness *liveness, int64_t now_us)
 // A wait that goes on keeps its beginning: losses one after the other must not renew it for ever.
 void fw_liveness_await_keyframe(struct fw_liveness *liveness, int64_t now_us)
 {
-    if (!liveness->keyframe_us)
+    if (!liveness->awaits_keyframe)
         liveness->keyframe_us = now_us;
+    liveness->awaits_keyframe = true;
 }
 
 void fw_liveness_picture(struct fw_liveness *liveness, int64_t now_us)
 {
     liveness->picture_us = now_us;
-    liveness->keyframe_us = 0;
+    liveness->awaits_keyframe = false;
 }
 
 static int64_t packet_end_us(const struct fw_liveness *liveness)
@@ -34,8 +36,8 @@ static int64_t packet_end_us(const struct fw_liveness *liveness)
 
 static int64_t keyframe_end_us(const struct fw_liveness *liveness)
 {
-    return liveness->keyframe_us ? liveness->keyframe_us + liveness->keyframe_timeout_us
-                                 : INT64_MAX;
+    return liveness->awaits_keyframe ? liveness->keyframe_us + liveness->keyframe_timeout_us
+                                     : INT64_MAX;
 }
 
 static int64_t picture_end_us(const struct fw_liveness *liveness)

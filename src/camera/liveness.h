@@ -8,8 +8,9 @@
 
 struct fw_liveness {
     int64_t packet_timeout_us, keyframe_timeout_us;
-    int64_t packet_us;   // when the last packet of the video came
-    int64_t keyframe_us; // since when a keyframe is waited for; 0: it is not
+    int64_t packet_us; // when the last packet of the video came
+    bool awaits_keyframe;
+    int64_t keyframe_us; // since when it is waited for
     int64_t picture_us;  // when the last clean picture came out
 };
 

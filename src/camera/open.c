@@ -148,9 +148,13 @@ int fw_source_read_packet(struct fw_source *source, int64_t timeout_ms)
 
     fw_deadline_set(&source->deadline, timeout_ms);
     averror = av_read_frame(source->format, source->packet);
-    // Formats over an AVIOContext report an interrupted read as an end.
-    if (averror < 0 && fw_deadline_passed(&source->deadline))
+    // Formats over an AVIOContext report an interrupted read as an end, and an end makes parsers
+    // give what they still hold, as if it had come just now.
+    if (averror < 0 ? fw_deadline_passed(&source->deadline)
+                    : source->deadline.interrupted != FW_OK) {
+        av_packet_unref(source->packet);
         averror = AVERROR_EXIT;
+    }
     return averror;
 }
 
