@@ -335,7 +335,7 @@ static int match_map(struct matcher *matcher, const struct fw_onnx_name *name, i
                      struct feature *feature)
 {
     struct layer layer;
-    int unit;
+    int unit = 0;
     const struct fw_onnx_node *node = producer(matcher, name);
     bool relu = is_op(node, "Relu") && node->input_count > 0;
     if (relu) {
