@@ -21,7 +21,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 VENV = BUILD / "venv"
 CENTERFACE = BUILD / "centerface.onnx"
+IS_CI = os.environ.get("CI", "") not in ("", "0", "false")
 SHARED = pathlib.Path(os.environ.get("FACEWORKER_SHARED", ROOT.parent / "shared")).resolve()
+if not SHARED.exists() and not IS_CI:
+    SHARED = ""  # tests that need it are skipped; in CI they fail
 JOBS = str(os.cpu_count() or 2)
 FUZZ_SECONDS, FUZZ_SECONDS_SOAK = 10, 600
 
@@ -76,8 +79,8 @@ def unit_tests(folder, timeout_factor="1", env=None):
               "-t", timeout_factor], env=env or {})
     log = (folder / "meson-logs" / "testlog.txt").read_text(encoding="utf-8", errors="replace")
     passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", log))
-    failed = sum(int(n) for n in re.findall(r"\[  FAILED  \] \w*[^\n]*: (\d+) test", log))
-    skipped = sum(int(n) for n in re.findall(r"\[  SKIPPED \] \w*[^\n]*: (\d+) test", log))
+    failed = sum(int(n) for n in re.findall(r"\[  FAILED  \] (\d+) test", log))
+    skipped = sum(int(n) for n in re.findall(r"\[  SKIPPED \] (\d+) test", log))
     if not ok and not failed:
         failed = 1
     return Count(passed, failed, skipped)
