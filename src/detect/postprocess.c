@@ -65,8 +65,8 @@ static bool decode(const struct fw_yunet_level *level, const struct fw_candidate
                    float scale_x, float scale_y, struct fw_face *face)
 {
     const float *row = level->rows + (size_t)candidate->cell * ROW;
-    float column = (float)(candidate->cell % level->width);
-    float line = (float)(candidate->cell / level->width);
+    div_t position = div(candidate->cell, level->width);
+    float column = (float)position.rem, line = (float)position.quot;
     float step_x = (float)level->stride_px * scale_x, step_y = (float)level->stride_px * scale_y;
     float width = expf(row[LOG_WIDTH]) * step_x, height = expf(row[LOG_HEIGHT]) * step_y;
     *face = (struct fw_face){

@@ -58,10 +58,24 @@ __attribute__((format(printf, 2, 3))) static int refuse(const struct matcher *ma
     va_start(list, format);
     (void)vsnprintf(reason, sizeof(reason), format, list);
     va_end(list);
-    return fw_fail(matcher->error, FW_ENOTSUP,
-                   "the ONNX model is not a YuNet network that we can run: %s; use a YuNet model "
-                   "in float32, such as face_detection_yunet_2023mar.onnx",
-                   reason);
+    (void)fw_fail(matcher->error, FW_ENOTSUP,
+                  "the ONNX model is not a YuNet network that we can run: %s; use a YuNet model "
+                  "in float32, such as face_detection_yunet_2023mar.onnx",
+                  reason);
+    return FW_ENOTSUP;
+}
+
+__attribute__((format(printf, 2, 3))) static int damaged(const struct matcher *matcher,
+                                                         const char *format, ...)
+{
+    char reason[256];
+    va_list list;
+    va_start(list, format);
+    (void)vsnprintf(reason, sizeof(reason), format, list);
+    va_end(list);
+    (void)fw_fail(matcher->error, FW_EFORMAT, "the ONNX model is damaged: %s; fetch the file again",
+                  reason);
+    return FW_EFORMAT;
 }
 
 static bool is_op(const struct fw_onnx_node *node, const char *op)
@@ -114,9 +128,7 @@ static int find_constants(const struct matcher *matcher, const struct fw_onnx_na
                       label(name).text);
     }
     if (*tensor == NULL) {
-        return fw_fail(matcher->error, FW_EFORMAT,
-                       "the ONNX model has no weights \"%s\"; fetch the file again",
-                       label(name).text);
+        return damaged(matcher, "weights \"%s\" are missing", label(name).text);
     }
     if ((*tensor)->external) {
         return refuse(matcher, "weights \"%s\" lie in another file", label(name).text);
@@ -128,9 +140,7 @@ static int find_constants(const struct matcher *matcher, const struct fw_onnx_na
     for (size_t i = 0; i < (*tensor)->value_count; i++) {
         // Written so that NaN fails too.
         if (!(fabsf((*tensor)->values[i]) <= MAX_WEIGHT)) {
-            return fw_fail(matcher->error, FW_EFORMAT,
-                           "weights \"%s\" of the ONNX model hold NaN, infinity or absurd values; "
-                           "fetch the file again",
+            return damaged(matcher, "weights \"%s\" hold NaN, infinity or absurd values",
                            label(name).text);
         }
     }
@@ -153,7 +163,7 @@ static int read_shape(const struct matcher *matcher, const struct fw_onnx_name *
 static int read_bias(const struct matcher *matcher, const struct fw_onnx_node *node,
                      struct layer *layer)
 {
-    const struct fw_onnx_tensor *bias;
+    const struct fw_onnx_tensor *bias = NULL;
     if (node->input_count < 3 || node->inputs[2].length == 0) {
         return FW_OK;
     }
@@ -162,9 +172,8 @@ static int read_bias(const struct matcher *matcher, const struct fw_onnx_node *n
         return status;
     }
     if (bias->value_count != (size_t)layer->conv.out_channels) {
-        return fw_fail(matcher->error, FW_EFORMAT,
-                       "bias \"%s\" of the ONNX model has %zu values, not %d; fetch the file again",
-                       label(&node->inputs[2]).text, bias->value_count, layer->conv.out_channels);
+        return damaged(matcher, "bias \"%s\" has %zu values, not %d", label(&node->inputs[2]).text,
+                       bias->value_count, layer->conv.out_channels);
     }
     layer->conv.bias = bias->values;
     return FW_OK;
@@ -173,7 +182,7 @@ static int read_bias(const struct matcher *matcher, const struct fw_onnx_node *n
 static int read_layer(const struct matcher *matcher, const struct fw_onnx_node *node,
                       struct layer *layer)
 {
-    const struct fw_onnx_tensor *weights;
+    const struct fw_onnx_tensor *weights = NULL;
     *layer = (struct layer){.stride = 1, .group = 1};
     if (!is_op(node, "Conv") || node->input_count < 2) {
         return refuse(matcher, "a convolution was expected in place of \"%s\"",
@@ -237,7 +246,7 @@ static int read_pair(const struct matcher *matcher, const struct fw_onnx_node *n
                      struct fw_conv *pointwise, struct fw_conv *depthwise,
                      const struct fw_onnx_name **input)
 {
-    struct layer first, second;
+    struct layer first = {0}, second = {0};
     int status = read_layer(matcher, node, &second);
     if (status != FW_OK) {
         return status;
@@ -297,8 +306,8 @@ static int match_unit(struct matcher *matcher, const struct fw_onnx_node *node, 
         }
     }
     struct fw_unit_plan unit = {.part_count = 1, .relu = relu};
-    const struct fw_onnx_name *input;
-    struct feature feature;
+    const struct fw_onnx_name *input = NULL;
+    struct feature feature = {0};
     int status = read_pair(matcher, node, &unit.pointwise[0], &unit.depthwise[0], &input);
     if (status == FW_OK) {
         status = match_feature(matcher, input, depth + 1, &feature);
@@ -435,7 +444,7 @@ static bool is_resize(const struct fw_onnx_node *node)
 static int match_sum(struct matcher *matcher, const struct fw_onnx_node *node, int depth,
                      struct feature *feature)
 {
-    struct feature coarse;
+    struct feature coarse = {0};
     if (node->input_count != 2) {
         return refuse(matcher, "an addition of %d inputs", node->input_count);
     }
@@ -514,14 +523,16 @@ static bool is_channels_last(const struct fw_onnx_node *node)
     return same;
 }
 
-// From the output back over what brings it into rows, to the convolution that made the values.
-static int find_head_layer(const struct matcher *matcher, const char *name, bool sigmoid,
-                           const struct fw_onnx_node **layer)
+// From the output back over what brings it into rows, to the convolution that made the values. NULL
+// when there is none, and the error says why.
+static const struct fw_onnx_node *find_head_layer(const struct matcher *matcher, const char *name,
+                                                  bool sigmoid)
 {
     int sigmoids = 0, transposes = 0;
     const struct fw_onnx_name *output = find_output(matcher->graph, name);
     if (output == NULL) {
-        return refuse(matcher, "it has no output \"%s\"", name);
+        (void)refuse(matcher, "it has no output \"%s\"", name);
+        return NULL;
     }
     const struct fw_onnx_node *node = producer(matcher, output);
     for (int i = 0; i < MAX_DEPTH && node != NULL && node->input_count > 0; i++) {
@@ -535,10 +546,10 @@ static int find_head_layer(const struct matcher *matcher, const char *name, bool
         node = producer(matcher, &node->inputs[0]);
     }
     if (!is_op(node, "Conv") || transposes != 1 || sigmoids != (sigmoid ? 1 : 0)) {
-        return refuse(matcher, "output \"%s\" is not made as YuNet makes it", name);
+        (void)refuse(matcher, "output \"%s\" is not made as YuNet makes it", name);
+        return NULL;
     }
-    *layer = node;
-    return FW_OK;
+    return node;
 }
 
 static int match_head(struct matcher *matcher, int level)
@@ -546,15 +557,16 @@ static int match_head(struct matcher *matcher, int level)
     struct fw_unit_plan unit = {.part_count = FW_YUNET_PARTS};
     const struct fw_onnx_name *input = NULL;
     const struct fw_onnx_node *node = NULL;
-    struct feature feature;
+    struct feature feature = {0};
     for (int i = 0; i < FW_YUNET_PARTS; i++) {
         char name[16];
-        const struct fw_onnx_name *part_input;
+        const struct fw_onnx_name *part_input = NULL;
         (void)snprintf(name, sizeof(name), "%s_%d", branches[i].name, 8 << level);
-        int status = find_head_layer(matcher, name, branches[i].sigmoid, &node);
-        if (status == FW_OK) {
-            status = read_pair(matcher, node, &unit.pointwise[i], &unit.depthwise[i], &part_input);
+        node = find_head_layer(matcher, name, branches[i].sigmoid);
+        if (node == NULL) {
+            return FW_ENOTSUP;
         }
+        int status = read_pair(matcher, node, &unit.pointwise[i], &unit.depthwise[i], &part_input);
         if (status != FW_OK) {
             return status;
         }

@@ -135,8 +135,9 @@ static void equal_scores_come_in_the_order_of_cells(void **state)
     struct fw_faces faces = run(&outputs, &defaults);
     assert_int_equal(faces.count, SIDE * SIDE);
     for (int i = 0; i < SIDE * SIDE; i++) {
-        assert_float_equal(faces.items[i].box.x, 8 * (i % SIDE) + 2, 1e-3f);
-        assert_float_equal(faces.items[i].box.y, 8 * (i / SIDE) + 2, 1e-3f);
+        div_t cell = div(i, SIDE);
+        assert_float_equal(faces.items[i].box.x, 8 * cell.rem + 2, 1e-3f);
+        assert_float_equal(faces.items[i].box.y, 8 * cell.quot + 2, 1e-3f);
     }
     fw_faces_free(&faces);
 }
