@@ -19,7 +19,7 @@ struct observation {
     struct fw_source_stats stats;
     int width, height;
     double read_s;       // how long pictures came
-    double measured_fps; // pictures by their arrival
+    double measured_fps; // pictures by their times
 };
 
 static void say(struct fw_text *out, const char *name, const char *format, ...)
@@ -61,8 +61,10 @@ static int observe(struct fw_source *source, int64_t read_ms, struct observation
     fw_source_get_info(source, &seen->info);
     fw_source_get_stats(source, &seen->stats);
     seen->read_s = (double)(last_us - first_us) / 1e6;
-    if (pictures >= MIN_TIMED_PICTURES && last_us > first_us)
-        seen->measured_fps = (double)(pictures - 1) / seen->read_s;
+    // By the stream's own times, because the first pictures come in a burst.
+    if (pictures >= MIN_TIMED_PICTURES && seen->stats.last_pts_us > seen->stats.first_pts_us)
+        seen->measured_fps = (double)(seen->stats.pictures - 1) * 1e6 /
+                             (double)(seen->stats.last_pts_us - seen->stats.first_pts_us);
     return pictures > 0 && (status == FW_EEND || status == FW_OK) ? FW_OK : status;
 }
 

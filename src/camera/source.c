@@ -158,9 +158,10 @@ static void note_timestamps(struct fw_source *source, const AVPacket *packet)
 
     stats->packets++;
     stats->bytes += (uint64_t)packet->size;
-    if (packet->pts == AV_NOPTS_VALUE ||
-        (source->last_dts != AV_NOPTS_VALUE && packet->dts != AV_NOPTS_VALUE &&
-         packet->dts <= source->last_dts))
+    // RTSP's first packets may come before their time is known; that harms nobody.
+    if (source->last_dts != AV_NOPTS_VALUE &&
+        (packet->pts == AV_NOPTS_VALUE ||
+         (packet->dts != AV_NOPTS_VALUE && packet->dts <= source->last_dts)))
         stats->bad_timestamps++;
     if (packet->pts != AV_NOPTS_VALUE) {
         if (source->highest_pts != AV_NOPTS_VALUE && packet->pts < source->highest_pts)
