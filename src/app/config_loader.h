@@ -56,6 +56,8 @@ void fw_section_free(const struct fw_section *section);
 // Copies the common section's fields into an override's, which must be zero.
 void fw_section_inherit(struct fw_loader *loader, const struct fw_section *section,
                         const struct fw_section *common);
+
+// config_expand.c
 // Replaces "${NAME}" by the environment's. A malloc'd text, or NULL with the reason reported.
 char *fw_value_expand(struct fw_loader *loader, const char *string);
 

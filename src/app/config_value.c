@@ -41,8 +41,7 @@ static void append_wanted(struct fw_text *text, const struct fw_option *option)
 {
     static const char *const words[] = {
         [FW_OPTION_STRING] = "a string",
-        [FW_OPTION_ID] = "a name of at most 64 of the characters A-Z a-z 0-9 . _ - that does not "
-                         "begin with a dot",
+        [FW_OPTION_ID] = "a name of up to 64 characters A-Z a-z 0-9 . _ - without a dot first",
         [FW_OPTION_SHA256] = "64 hexadecimal digits",
         [FW_OPTION_SECRET] = "a string",
         [FW_OPTION_URL] = "an address or a path, as a string",
@@ -98,65 +97,6 @@ static void refuse_type(struct fw_loader *loader, const struct fw_option *option
 
 // --- strings, with the environment in them ---
 
-static bool is_name_char(char c)
-{
-    return isalnum((unsigned char)c) || c == '_';
-}
-
-// Appends the variable named at AT, behind "${". Returns what follows the "}", or NULL.
-static const char *expand_one(struct fw_loader *loader, const char *at, struct fw_text *out)
-{
-    size_t length = 0;
-    while (is_name_char(at[length]))
-        length++;
-    if (length == 0 || length > 128 || at[length] != '}') {
-        fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
-                         "has a \"${\" that begins no ${NAME}; write \"$${\" for a plain \"${\"");
-        return NULL;
-    }
-    char name[129];
-    memcpy(name, at, length);
-    name[length] = '\0';
-    const char *value = getenv(name);
-    if (value == NULL) {
-        fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
-                         "takes ${%s}, which is not in the environment; set it, or write \"$${\" "
-                         "for a plain \"${\"",
-                         name);
-        return NULL;
-    }
-    fw_text_append(out, value);
-    return at + length + 1;
-}
-
-char *fw_value_expand(struct fw_loader *loader, const char *string)
-{
-    struct fw_text out = FW_TEXT_INIT;
-    fw_text_append_n(&out, "", 0);
-    while (*string != '\0') {
-        size_t plain = strcspn(string, "$");
-        fw_text_append_n(&out, string, plain);
-        string += plain;
-        if (fw_starts_with(string, "$${")) {
-            fw_text_append(&out, "${");
-            string += 3;
-        } else if (fw_starts_with(string, "${")) {
-            string = expand_one(loader, string + 2, &out);
-            if (string == NULL) {
-                fw_text_free(&out);
-                return NULL;
-            }
-        } else if (*string == '$') {
-            fw_text_append(&out, "$");
-            string++;
-        }
-    }
-    char *text = fw_text_steal(&out);
-    if (text == NULL)
-        loader->no_memory = true;
-    return text;
-}
-
 // The expanded string of VALUE, or NULL with the reason reported.
 static char *string_of(struct fw_loader *loader, const struct fw_option *option,
                        const json_t *value)
@@ -168,8 +108,13 @@ static char *string_of(struct fw_loader *loader, const struct fw_option *option,
     return fw_value_expand(loader, json_string_value(value));
 }
 
+// Takes STRING over; where there is no FIELD it was read to be checked only.
 static void set_string(char **field, char *string)
 {
+    if (field == NULL) {
+        free(string);
+        return;
+    }
     free(*field);
     *field = string;
 }
@@ -217,9 +162,9 @@ static void read_id(struct fw_loader *loader, const struct fw_option *option, js
     }
     if (string == NULL)
         return;
-    set_string(field, string);
     if (!is_id(string))
         refuse(loader, option, "no name that fits into addresses and file names");
+    set_string(field, string);
 }
 
 // The index of VALUE in the option's choices, or -1 with the reason reported.
@@ -266,11 +211,11 @@ static void read_sha256(struct fw_loader *loader, const struct fw_option *option
     char *string = string_of(loader, option, value);
     if (string == NULL)
         return;
-    set_string(field, string);
     if (strlen(string) != 64 || strspn(string, "0123456789abcdefABCDEF") != 64)
         refuse(loader, option, "no SHA-256");
-    for (; *string != '\0'; string++)
-        *string = (char)tolower((unsigned char)*string);
+    for (char *digit = string; *digit != '\0'; digit++)
+        *digit = (char)tolower((unsigned char)*digit);
+    set_string(field, string);
 }
 
 // --- secrets and addresses ---
@@ -375,6 +320,8 @@ static void read_urls(struct fw_loader *loader, const struct fw_section *section
         refuse_type(loader, option, value);
         return;
     }
+    if (list == NULL)
+        return;
     free_urls(list);
     // One place more: ffmpeg_output goes before them.
     list->urls = calloc(json_array_size(value) + 1, sizeof(struct fw_url *));
@@ -434,7 +381,7 @@ static void read_auto(struct fw_loader *loader, const struct fw_option *option, 
     bool is_auto = json_is_string(value) && strcmp(json_string_value(value), "auto") == 0;
     if (!is_auto && !json_is_boolean(value))
         refuse_type(loader, option, value);
-    else
+    else if (field != NULL)
         *field = is_auto ? -1 : json_is_true(value);
 }
 
@@ -457,6 +404,8 @@ static void read_n_of_m(struct fw_loader *loader, const struct fw_option *option
         refuse(loader, option, "no such pair");
         return;
     }
+    if (field == NULL)
+        return;
     field[0] = (int)n;
     field[1] = (int)m;
 }
@@ -473,10 +422,9 @@ static void dispatch(struct fw_loader *loader, const struct fw_section *section,
                      const struct fw_option *option, json_t *value)
 {
     void *field = option->offset == FW_OPTION_NO_FIELD ? NULL : fw_section_field(section, option);
-    char *ignored = NULL;
     switch (option->type) {
     case FW_OPTION_STRING:
-        read_string(loader, option, value, field != NULL ? field : &ignored);
+        read_string(loader, option, value, field);
         break;
     case FW_OPTION_ID:
         read_id(loader, option, value, field);
@@ -517,7 +465,6 @@ static void dispatch(struct fw_loader *loader, const struct fw_section *section,
     case FW_OPTION_SECTION: // config.c goes into it
         break;
     }
-    free(ignored);
 }
 
 static bool is_default(const struct fw_option *option, const json_t *value)

@@ -423,9 +423,10 @@ static bool name_is(const char *name, const char *aliases, const char *key, size
 // "publish.fps" and "cameras" of "cameras[].id". Its length, or 0.
 static size_t group_length(const struct fw_option *option, const char *prefix, const char **group)
 {
+    *group = option->key;
     if (!fw_starts_with(option->key, prefix))
         return 0;
-    *group = option->key + strlen(prefix);
+    *group += strlen(prefix);
     size_t length = strcspn(*group, ".[");
     return (*group)[length] == '\0' ? 0 : length;
 }
