@@ -1,6 +1,5 @@
 #include "camera/best_shot.h"
 
-#include "media/frame.h"
 #include "media/image.h"
 #include "track/quality.h"
 #include <stdlib.h>
@@ -50,6 +49,7 @@ void fw_shots_free(struct fw_shots *shots)
     while (shots->count > 0)
         remove_at(shots, shots->count - 1);
     free(shots->items);
+    fw_frame_pool_unref(shots->pool);
     *shots = (struct fw_shots){0};
 }
 
@@ -135,9 +135,23 @@ static void describe(struct fw_shot *shot, const struct fw_frame *frame,
     }
 }
 
-static struct fw_frame *copy_of(const struct fw_frame *frame)
+static struct fw_frame_pool *pool_for(struct fw_shots *shots, const struct fw_frame *frame)
 {
-    struct fw_frame *copy = fw_frame_create(frame->format, frame->width, frame->height);
+    if (shots->pool && shots->pool_format == frame->format && shots->pool_width == frame->width &&
+        shots->pool_height == frame->height)
+        return shots->pool;
+    fw_frame_pool_unref(shots->pool);
+    shots->pool = fw_frame_pool_create(frame->format, frame->width, frame->height);
+    shots->pool_format = frame->format;
+    shots->pool_width = frame->width;
+    shots->pool_height = frame->height;
+    return shots->pool;
+}
+
+static struct fw_frame *copy_of(struct fw_shots *shots, const struct fw_frame *frame)
+{
+    struct fw_frame_pool *pool = pool_for(shots, frame);
+    struct fw_frame *copy = pool ? fw_frame_pool_get(pool) : NULL;
 
     if (copy && fw_frame_copy(copy, frame) != FW_OK) {
         fw_frame_unref(copy);
@@ -162,7 +176,7 @@ static void consider(struct fw_shots *shots, struct fw_frame *frame, const struc
         if (!make_room(shots, shot, is_confirmed))
             return;
         if (!*copy)
-            *copy = copy_of(frame);
+            *copy = copy_of(shots, frame);
         if (!*copy)
             return;
         fw_frame_unref(shot->picture);

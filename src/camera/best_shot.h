@@ -3,6 +3,7 @@
 #define FW_CAMERA_BEST_SHOT_H
 
 #include "camera/camera.h"
+#include "media/frame.h"
 
 #define FW_SHOT_OTHERS 16
 
@@ -24,6 +25,9 @@ struct fw_shots {
     struct fw_shot *items;
     int count, capacity;
     bool keeps_pictures;
+    struct fw_frame_pool *pool; // of the copies, so that memory is not cut to pieces by them
+    enum fw_pixel_format pool_format;
+    int pool_width, pool_height;
 };
 
 // Looks at all TRACKS seen in FRAME (at capture_mono_us), and keeps the picture for those that look
