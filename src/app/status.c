@@ -3,6 +3,7 @@
 #include "app/supervisor_internal.h"
 #include "detect/pool.h"
 #include "util/clock.h"
+#include "util/queue.h"
 #include "util/text.h"
 #include "util/url.h"
 #include <jansson.h>
@@ -229,6 +230,18 @@ static void append_camera_states(struct fw_text *text, const struct fw_superviso
     }
 }
 
+static void append_watched(struct fw_text *text, const struct fw_supervisor *supervisor)
+{
+    append_head(text, "camera_live_watched", "gauge",
+                "1 while somebody watches the live picture, which is encoded only then");
+    for (size_t i = 0; i < supervisor->camera_count; i++) {
+        struct fw_slot *slot = fw_camera_live_slot(supervisor->cameras[i].camera);
+        append_sample(text, "camera_live_watched", "camera", supervisor->cameras[i].config->id,
+                      slot && fw_slot_is_watched(slot));
+        fw_slot_unref(slot);
+    }
+}
+
 static void append_camera_metrics(struct fw_text *text, const struct fw_supervisor *supervisor)
 {
     struct fw_camera_status *statuses = calloc(supervisor->camera_count, sizeof *statuses);
@@ -286,6 +299,7 @@ static char *metrics_text(void *opaque)
     append_head(&text, "build_info", "gauge", "1, with the version as a label");
     append_sample(&text, "build_info", "version", FW_VERSION, 1);
     append_camera_metrics(&text, supervisor);
+    append_watched(&text, supervisor);
     append_sink_metrics(&text, supervisor);
     struct fw_reporter_stats stats = fw_reporter_get_stats(supervisor->reporter);
     append_counter(&text, "events_total", "Events made", stats.events);
