@@ -58,6 +58,8 @@ struct fw_alerts_config {
     int fallback_after_ms;
     int confirm_hits, confirm_window; // "2/3"
     int lost_ms;
+    double max_age_days; // of snapshots in the local folder
+    int max_mb;          // of that folder
 };
 
 struct fw_publish_config {

@@ -22,6 +22,7 @@ enum {
     MAX_FACES = 32, // of one event; more are counted in no one's interest
     RECENT_EVENTS = 200,
     JPEG_QUALITY = 88,
+    SWEEP_INTERVAL_MS = 60000,
 };
 
 // A report on its way through the queue. Owns a reference to the picture.
@@ -250,11 +251,15 @@ static void run_reporter(void *opaque)
     struct fw_reporter *reporter = opaque;
     void *item = NULL;
     for (;;) {
-        int status = fw_queue_take(reporter->queue, &item, -1);
+        int status = fw_queue_take(reporter->queue, &item, SWEEP_INTERVAL_MS);
         if (status == FW_ECANCELED)
             break;
-        if (status < 0)
+        if (status < 0) {
+            // Nothing comes, so nothing is put: files age out all the same.
+            if (reporter->options.store)
+                fw_store_sweep(reporter->options.store);
             continue;
+        }
         if (!fw_cancel_is_set(reporter->cancel))
             handle_report(reporter, item);
         else

@@ -27,6 +27,9 @@ enum {
 // (ByteTrack's second step); below this share of it they are noise.
 static const double weak_score_share = 0.6;
 
+static const double us_per_day = 86400.0 * (double)FW_US_PER_S;
+#define BYTES_PER_MB 1000000LL
+
 static void on_face(void *opaque, const char *camera_id, const struct fw_face_report *report)
 {
     (void)camera_id;
@@ -52,10 +55,13 @@ static int open_store(struct fw_supervisor *supervisor, struct fw_error *error)
     const struct fw_config *config = supervisor->options.config;
     if (!config->snapshot_dir)
         return FW_OK;
-    const struct fw_store_options options = {.backend = "dir",
-                                             .dir = config->snapshot_dir,
-                                             .public_base_url = config->s3.public_base_url,
-                                             .log = &supervisor->log};
+    const struct fw_store_options options = {
+        .backend = "dir",
+        .dir = config->snapshot_dir,
+        .public_base_url = config->s3.public_base_url,
+        .max_bytes = config->alerts.max_mb * BYTES_PER_MB,
+        .max_age_us = (int64_t)(config->alerts.max_age_days * us_per_day),
+        .log = &supervisor->log};
     return fw_store_open(&supervisor->store, &options, error);
 }
 
@@ -85,7 +91,7 @@ static int open_sinks(struct fw_supervisor *supervisor, struct fw_sink **sinks,
 static int start_alerts(struct fw_supervisor *supervisor, struct fw_error *error)
 {
     const struct fw_config *config = supervisor->options.config;
-    struct fw_sink **sinks = calloc(config->sink_count + 1, sizeof *sinks);
+    struct fw_sink **sinks = calloc(config->sink_count + 1, sizeof(struct fw_sink *));
     if (!sinks)
         return fw_fail(error, FW_ENOMEM, "out of memory");
     int status = open_sinks(supervisor, sinks, error);
@@ -180,17 +186,38 @@ static int fill_camera_options(struct fw_supervised_camera *camera)
     return FW_OK;
 }
 
-// Finds the camera's detector before any camera starts, so that a missing model is known at once.
+// The camera before CAMERA that wants the very same detector, or NULL.
+static const struct fw_supervised_camera *find_alike(const struct fw_supervised_camera *camera)
+{
+    const struct fw_detector_config *wanted = &camera->config->detector;
+    for (const struct fw_supervised_camera *other = camera->supervisor->cameras; other < camera;
+         other++) {
+        const struct fw_detector_config *has = &other->config->detector;
+        if (strcmp(has->model, wanted->model) == 0 &&
+            strcmp(has->precision, wanted->precision) == 0 &&
+            has->input_size_px == wanted->input_size_px)
+            return other;
+    }
+    return NULL;
+}
+
+// Finds the camera's detector before any camera starts, so that a missing model is known at once;
+// once for all cameras that want the same.
 static int prepare_detector(struct fw_supervised_camera *camera, struct fw_error *error)
 {
-    const struct fw_camera_options *options = &camera->options;
+    struct fw_camera_options *options = &camera->options;
+    const struct fw_supervised_camera *alike = find_alike(camera);
+    if (alike) {
+        options->model = alike->options.model;
+        return FW_OK;
+    }
     const struct fw_pool_client_options client = {.model = camera->config->detector.model,
                                                   .precision = options->precision,
                                                   .isa = options->isa,
                                                   .input_size = options->input_size,
                                                   .parameters = options->detect};
     return fw_pool_prepare(camera->supervisor->pool, &client, camera->supervisor->options.stop,
-                           &camera->options.model, error);
+                           &options->model, error);
 }
 
 static int prepare_cameras(struct fw_supervisor *supervisor, struct fw_error *error)

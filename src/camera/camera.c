@@ -84,8 +84,12 @@ static void log_state(struct fw_camera *camera, enum fw_camera_state state, cons
 
     if (is_known || (state == FW_CAMERA_CONNECTING && camera->logged_reason[0]))
         level = FW_LOG_DEBUG;
-    fw_log(&camera->log, level, "%s%s%s", fw_camera_state_name(state), reason[0] ? ": " : "",
-           reason);
+    // The reason for connecting is a sentence of its own.
+    if (state == FW_CAMERA_CONNECTING)
+        fw_log(&camera->log, level, "%s", reason);
+    else
+        fw_log(&camera->log, level, "%s%s%s", fw_camera_state_name(state), reason[0] ? ": " : "",
+               reason);
     if (state != FW_CAMERA_CONNECTING)
         snprintf(camera->logged_reason, sizeof(camera->logged_reason), "%s", reason);
 }

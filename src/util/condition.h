@@ -1,4 +1,4 @@
-// Waiting on a condition variable until a point of the monotonic clock; for this room alone.
+// Waiting on a condition variable until a point of the monotonic clock.
 #ifndef FW_UTIL_CONDITION_H
 #define FW_UTIL_CONDITION_H
 

@@ -279,7 +279,7 @@ int fw_web_start(struct fw_web **web, const struct fw_web_options *options, stru
                        "open files (ulimit -u, ulimit -n)");
         goto fail;
     }
-    fw_log_info(&server->log, "web: listening on port %d of %s", server->port, options->listen);
+    fw_log_debug(&server->log, "web: listening on port %d of %s", server->port, options->listen);
     *web = server;
     return FW_OK;
 fail:

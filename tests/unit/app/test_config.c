@@ -227,8 +227,8 @@ static const struct {
     {CAMERA(", \"vendor\": {\"rtsp\": 5}"), "t.json:1:48: warning: cameras[0].vendor is no ..."},
     {ROOT("\"alerts\": {\"cooldown_s\": 5}"),
      "t.json:1:13: warning: alerts.cooldown_s has no effect in this version; ..."},
-    {ROOT("\"alerts\": {\"max_age_days\": 5}"),
-     "t.json:1:13: warning: alerts.max_age_days has ..."},
+    {ROOT("\"alerts\": {\"snapshot_wait_s\": 5}"),
+     "t.json:1:13: warning: alerts.snapshot_wait_s has ..."},
     {CAMERA(", \"test_video\": \"a.mp4\""), "t.json:1:62: warning: cameras[0].test_video is played "
                                             "in place of rtsp; leave one of the ..."},
     {CAMERA(", \"save_snapshots\": true"),
