@@ -1,4 +1,9 @@
 """The main job: three RTSP cameras in, overlays out by RTMP and RTSP, alerts, all on a real MediaMTX."""
+import functools
+import http.server
+import subprocess
+import threading
+
 import cv2
 import numpy
 import pytest
@@ -138,3 +143,42 @@ def test_udp_transport(mediamtx, make_clip, publish, run_daemon):
                                       "transport": "udp"}]})
     daemon.wait_for_state("cam", "live")
     poll(lambda: daemon.camera("cam")["fps"] > 20, 15, "25 pictures a second over UDP")
+
+
+def test_rtmp_source(mediamtx, make_clip, publish, run_daemon):
+    publish(make_clip("head-pose-face-detection-female.mp4", "640:360"), mediamtx.rtsp("cam"))
+    mediamtx.wait_for("cam")
+    daemon = run_daemon({"cameras": [{"id": "cam", "rtsp": mediamtx.rtmp("cam")}]})
+    daemon.wait_for_state("cam", "live")
+    poll(lambda: daemon.camera("cam")["fps"] > 20, 15, "25 pictures a second over RTMP")
+
+
+def test_http_source(make_clip, run_daemon, tmp_path):
+    mp4 = make_clip("head-pose-face-detection-female.mp4", "640:360")
+    clip = tmp_path / "camera.ts"
+    subprocess.run(["ffmpeg", "-v", "error", "-i", mp4, "-c", "copy", clip], check=True)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/{clip.name}"
+        daemon = run_daemon({"cameras": [{"id": "cam", "rtsp": address, "max_frames": 400}]},
+                            wait=False)
+        assert daemon.wait_for_end(60) == 0, daemon.log()
+        server.shutdown()
+    assert "stopped: max_frames reached" in daemon.log()
+
+
+def test_the_newest_picture_wins(make_clip, run_daemon):
+    """Too much work for the machine: pictures are left out, and those analysed are young."""
+    clip = make_clip("head-pose-face-detection-male.mp4", "1920:1080")
+    cameras = [{"id": f"cam{i}", "test_video": str(clip), "analyze_fps": 0,
+                "detector": {"input_size": 1920}} for i in range(6)]
+    daemon = run_daemon({"cameras": cameras, "worker": {"detector_threads": 1}})
+    for camera in cameras:
+        daemon.wait_for_state(camera["id"], "live")
+    poll(lambda: all(camera["frames"]["analysed"] >= 10 for camera in daemon.cameras().values()),
+         60, "analyses of every camera")
+    seen = daemon.cameras().values()
+    assert all(camera["frames"]["dropped_newer"] > 0 for camera in seen)
+    counts = [camera["frames"]["analysed"] for camera in seen]
+    assert max(counts) - min(counts) <= 3, f"cameras are not served alike: {counts}"
