@@ -215,11 +215,14 @@ static void test_sharpness_is_the_laplacians_variance(void **state)
     (void)state;
     frame->full_range = true;
     // Every inner pixel differs from both neighbours in its row by 10: the Laplacian is ±20.
-    assert_near(fw_image_sharpness(frame, whole), 400.0, 0.01);
+    assert_near((double)fw_image_sharpness(frame, whole), 400.0, 0.01);
     frame->full_range = false;
-    assert_near(fw_image_sharpness(frame, whole), 400.0 * (255.0 * 255.0) / (219.0 * 219.0), 0.1);
-    assert_near(fw_image_sharpness(frame, (struct fw_box){40.0F, 0.0F, 9.0F, 9.0F}), 0.0, 0.0);
-    assert_near(fw_image_sharpness(frame, (struct fw_box){0.0F, 0.0F, 2.0F, 2.0F}), 0.0, 0.0);
+    assert_near((double)fw_image_sharpness(frame, whole), 400.0 * (255.0 * 255.0) / (219.0 * 219.0),
+                0.1);
+    assert_near((double)fw_image_sharpness(frame, (struct fw_box){40.0F, 0.0F, 9.0F, 9.0F}), 0.0,
+                0.0);
+    assert_near((double)fw_image_sharpness(frame, (struct fw_box){0.0F, 0.0F, 2.0F, 2.0F}), 0.0,
+                0.0);
     fw_frame_unref(frame);
 }
 
@@ -231,8 +234,8 @@ static void test_sharpness_compares_across_sizes(void **state)
 
     (void)state;
     assert_true(sharp > 100.0F);
-    assert_near(fw_image_sharpness(large, (struct fw_box){0.0F, 0.0F, 256.0F, 256.0F}), sharp,
-                0.01 * (double)sharp);
+    assert_near((double)fw_image_sharpness(large, (struct fw_box){0.0F, 0.0F, 256.0F, 256.0F}),
+                (double)sharp, 0.01 * (double)sharp);
     fw_frame_unref(small);
     fw_frame_unref(large);
 }
@@ -243,20 +246,22 @@ static void test_brightness_is_on_the_full_scale(void **state)
     struct fw_box box = {-5.0F, 10.0F, 80.0F, 300.0F};
 
     (void)state;
-    assert_near(fw_image_brightness(frame, box), 255.0, 0.1);
+    assert_near((double)fw_image_brightness(frame, box), 255.0, 0.1);
     frame->full_range = true;
-    assert_near(fw_image_brightness(frame, box), 235.0, 0.1);
-    assert_near(fw_image_brightness(frame, (struct fw_box){0.0F, 0.0F, 0.0F, 9.0F}), 0.0, 0.0);
+    assert_near((double)fw_image_brightness(frame, box), 235.0, 0.1);
+    assert_near((double)fw_image_brightness(frame, (struct fw_box){0.0F, 0.0F, 0.0F, 9.0F}), 0.0,
+                0.0);
     fw_frame_unref(frame);
     frame = make_stripes(90, 1, 16, 126);
-    assert_near(fw_image_brightness(frame, box), 55.0 * 255.0 / 219.0, 1.5);
+    assert_near((double)fw_image_brightness(frame, box), 55.0 * 255.0 / 219.0, 1.5);
     fw_frame_unref(frame);
     frame = fw_frame_create(FW_PIXEL_BGR24, 8, 8);
     assert_non_null(frame);
     memset(frame->planes[0], 0, (size_t)frame->strides[0] * 8);
     for (int i = 0; i < 64; i++)
         frame->planes[0][i / 8 * frame->strides[0] + 3 * (i % 8) + 2] = 200;
-    assert_near(fw_image_brightness(frame, (struct fw_box){0.0F, 0.0F, 8.0F, 8.0F}), 59.8, 0.1);
+    assert_near((double)fw_image_brightness(frame, (struct fw_box){0.0F, 0.0F, 8.0F, 8.0F}), 59.8,
+                0.1);
     fw_frame_unref(frame);
 }
 
