@@ -1,0 +1,383 @@
+"""Speed and memory, as ratios of things that run in turn in one run.
+
+Times of a machine mean nothing on another one, and little on the same one an hour later; so what is
+compared runs alternately, round by round, each round gives one ratio, and the median and the range
+of the ratios are printed. Nothing is asserted about time, only that the work was really done.
+"""
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy
+import onnxruntime
+import pytest
+from harness import BUILD, FACEWORKER, Daemon
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(1500)]
+
+FRAMES = 300
+ROUNDS = 5
+DETECTOR_ROUNDS, DETECTOR_RUNS = 9, 30
+WORKER_ROUNDS = 3
+CAMERAS = 3
+REAL_TIME_ROUNDS, REAL_TIME_WARM_UP_S, REAL_TIME_S = 3, 3, 8
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+BARE_ENCODER = ["-an", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency",
+                "-threads", "1", "-b:v", "3M", "-f", "flv"]
+
+
+def show(what, values, unit=""):
+    print(f"  {what:66} {statistics.median(values):7.3g}{unit}"
+          f"  ({min(values):.3g} to {max(values):.3g}, {len(values)} rounds)", flush=True)
+
+
+def ratios(numerators, denominators):
+    return [a / b for a, b in zip(numerators, denominators, strict=True)]
+
+
+# ---- the network
+
+class Ours:
+    """The project's kernels, through a program that runs them again and again."""
+
+    def __init__(self, model, picture, folder, isa):
+        self.model, self.isa = model, isa
+        self.height, self.width = picture.shape[:2]
+        self.raw, self.rows = folder / f"{self.width}.bgr", folder / f"{self.width}-{isa}.rows"
+        picture.tofile(self.raw)
+
+    def times(self):
+        done = subprocess.run(
+            [BUILD / "tests" / "tools" / "yunet_dump", self.model, self.raw, str(self.width),
+             str(self.height), self.rows, self.isa, str(DETECTOR_RUNS)],
+            check=True, capture_output=True, text=True)
+        return [int(line) / 1e6 for line in done.stdout.split()]
+
+    def best_class(self):
+        return float(numpy.fromfile(self.rows, "<f4").reshape(-1, 16)[:, 0].max())
+
+
+class OnnxRuntime:
+    def __init__(self, model, blob):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # the outputs' sizes in the file are those of 640x640
+        self.session = onnxruntime.InferenceSession(model, options,
+                                                    providers=["CPUExecutionProvider"])
+        self.feed = {self.session.get_inputs()[0].name: blob}
+        self.session.run(None, self.feed)
+
+    def run(self):
+        self.session.run(None, self.feed)
+
+    def times(self):
+        return times_of(self.run)
+
+    def best_class(self):
+        names = [output.name for output in self.session.get_outputs()]
+        outputs = self.session.run(names, self.feed)
+        return max(float(output.max()) for name, output in zip(names, outputs, strict=True)
+                   if name.startswith("cls"))
+
+
+class OpenCvDnn:
+    def __init__(self, path, blob):
+        cv2.setNumThreads(1)
+        self.net = cv2.dnn.readNetFromONNX(str(path))
+        self.names = self.net.getUnconnectedOutLayersNames()
+        self.blob = blob
+        self.run()
+
+    def run(self):
+        self.net.setInput(self.blob)
+        return self.net.forward(self.names)
+
+    def times(self):
+        return times_of(self.run)
+
+    def best_class(self):
+        return max(float(output.max()) for name, output in
+                   zip(self.names, self.run(), strict=True) if name.startswith("cls"))
+
+
+def times_of(call):
+    times = []
+    for _ in range(DETECTOR_RUNS):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return times
+
+
+def with_input_size(onnx, size):
+    """The model with an input of SIZE x SIZE: the two 640 in the input's description (protobuf: a
+    field of 3 bytes with a varint) become SIZE, which takes two bytes as well."""
+    def field(number):
+        return bytes([0x0a, 3, 8, number & 127 | 128, number >> 7]) * 2
+    assert 128 <= size < 16384 and onnx.count(field(640)) >= 1
+    at = onnx.index(field(640))
+    return onnx[:at] + field(size) + onnx[at + len(field(640)):]
+
+
+def instruction_sets():
+    """The sets of kernels that this machine can run: yunet_dump refuses the others."""
+    words = pathlib.Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
+    return ["auto", *(["avx2"] if {"avx2", "fma"} <= set(words) else []), "scalar"]
+
+
+@pytest.mark.parametrize("size", [320, 640])
+def test_the_network(shared, tmp_path, size):
+    model = shared / "models" / "yunet_n_640_640.onnx"
+    picture = cv2.resize(cv2.imread(str(shared / "data" / "images" / "astronaut.png")),
+                         (size, size), interpolation=cv2.INTER_AREA)
+    blob = picture.transpose(2, 0, 1)[None].astype(numpy.float32)
+    engines = {f"ours, {isa}": Ours(model, picture, tmp_path, isa) for isa in instruction_sets()}
+    engines["ONNX Runtime"] = OnnxRuntime(with_input_size(model.read_bytes(), size), blob)
+    engines["OpenCV DNN"] = OpenCvDnn(model, blob)
+    rounds = {name: [] for name in engines}
+    for _ in range(DETECTOR_ROUNDS):
+        for name, engine in engines.items():
+            rounds[name].append(statistics.median(engine.times()))
+    # All of them computed the same thing.
+    for name, engine in engines.items():
+        assert abs(engine.best_class() - engines["ONNX Runtime"].best_class()) < 1e-3, name
+    print(f"\nYuNet-n, {size}x{size}, one thread; ONNX Runtime {onnxruntime.__version__} is 1,"
+          f" OpenCV {cv2.__version__}")
+    for name in engines:
+        if name != "ONNX Runtime":
+            show(name, ratios(rounds[name], rounds["ONNX Runtime"]))
+
+
+# ---- whole processes
+
+class Run:
+    """A child with all it starts: CPU time, and the sum of its processes' peak memory."""
+
+    def __init__(self, command, log):
+        self.log, self.peaks_kb = pathlib.Path(log), {}
+        with open(log, "wb") as out:
+            self.child = subprocess.Popen([str(word) for word in command], stdout=out, stderr=out,
+                                          stdin=subprocess.DEVNULL)
+        self.cpu_s = None
+
+    def look(self):
+        """Takes down the peak memory of every process that is there now."""
+        waiting = [self.child.pid]
+        while waiting:
+            process = pathlib.Path(f"/proc/{waiting.pop()}")
+            with contextlib.suppress(OSError, ValueError, StopIteration):
+                lines = (process / "status").read_text(encoding="ascii").splitlines()
+                peak = next(line for line in lines if line.startswith("VmHWM"))
+                self.peaks_kb[process.name] = int(peak.split()[1])
+                children = process / "task" / process.name / "children"
+                waiting += children.read_text(encoding="ascii").split()
+
+    def cpu_so_far_s(self):
+        stat = pathlib.Path(f"/proc/{self.child.pid}/stat").read_text(encoding="ascii")
+        user, system = stat.rsplit(")", 1)[1].split()[11:13]
+        return (int(user) + int(system)) / TICKS_PER_S
+
+    def finish(self):
+        """Waits for the end; the exit code must be 0."""
+        while True:
+            self.look()
+            pid, status, usage = os.wait4(self.child.pid, os.WNOHANG)
+            if pid:
+                break
+            time.sleep(0.02)
+        self.child.returncode = os.waitstatus_to_exitcode(status)
+        self.cpu_s = usage.ru_utime + usage.ru_stime
+        assert self.child.returncode == 0, self.text()[-3000:]
+        return self
+
+    def text(self):
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def peak_mb(self):
+        return sum(self.peaks_kb.values()) / 1024
+
+
+class Bench:
+    """Runs the daemon and what it is compared with on one clip."""
+
+    def __init__(self, clip, models, folder):
+        self.clip, self.models, self.folder = clip, models, folder
+        self.count = 0
+
+    def path(self, suffix):
+        self.count += 1
+        return self.folder / f"{self.count}{suffix}"
+
+    def start_daemon(self, cameras=1, frames=FRAMES, outputs=True, **options):
+        """OUTPUTS: a file each, else nothing is encoded."""
+        folder = self.path("")
+        folder.mkdir()
+        files = [folder / f"{i}.flv" for i in range(cameras)]
+        config = Daemon(folder, {
+            "models": {"dir": str(self.models)},
+            "detector": {"input_size": 320},
+            "cameras": [{"id": f"cam{i}", "test_video": str(self.clip), "max_frames": frames,
+                         "ffmpeg_output": str(file) if outputs else None,
+                         "publish": {"preset": "ultrafast", "bitrate_kbps": 3000},
+                         **options} for i, file in enumerate(files)],
+            "local_mocks": {"use_mock_mq": True, "use_mock_s3": True}}).config
+        return Run([FACEWORKER, "run", "-c", config], folder / "log"), folder, files
+
+    def daemon(self, **options):
+        """As fast as it goes, detection on every 2nd picture."""
+        run, folder, files = self.start_daemon(test_video_realtime=False, frame_skip=1,
+                                               analyze_fps=100, **options)
+        run.finish()
+        alerts = (folder / "state" / "alerts.jsonl").read_text(encoding="utf-8")
+        assert "faceworker.face.appeared" in alerts, run.text()
+        if options.get("outputs", True):
+            for file in files:
+                assert_is_published(file)
+        return run
+
+    def start_transcode(self, *input_options):
+        file = self.path(".flv")
+        command = ["ffmpeg", "-v", "error", "-y", "-threads", "1", *input_options, "-i", self.clip,
+                   *BARE_ENCODER, file]
+        return Run(command, self.path(".log")), file
+
+    def transcode(self):
+        run, file = self.start_transcode()
+        run.finish()
+        assert_is_published(file)
+        return run
+
+    def decode(self):
+        return Run(["ffmpeg", "-v", "error", "-threads", "1", "-i", self.clip, "-an", "-f", "null",
+                    "-"], self.path(".log")).finish()
+
+    def older_worker(self, script, detector, *options):
+        file = self.path(".flv")
+        run = Run([sys.executable, script, self.clip, file, "--detector", detector, *options],
+                  self.path(".log")).finish()
+        assert json.loads(run.text().splitlines()[-1])["frames"] == FRAMES, run.text()
+        assert_is_published(file)
+        return run
+
+
+def assert_is_published(file):
+    done = subprocess.run(
+        ["ffprobe", "-v", "error", "-count_packets", "-select_streams", "v:0", "-show_entries",
+         "stream=codec_name,width,height,nb_read_packets", "-of", "json", str(file)],
+        check=True, capture_output=True, text=True)
+    stream = json.loads(done.stdout)["streams"][0]
+    assert (stream["codec_name"], stream["width"], stream["height"]) == ("h264", 1920, 1080)
+    assert int(stream["nb_read_packets"]) == FRAMES, stream
+
+
+@pytest.fixture(scope="module")
+def clip(shared, tmp_path_factory):
+    """A head that moves in front of a camera: 1080p25 as cameras send it, 12 s."""
+    file = tmp_path_factory.mktemp("bench-clip") / "clip.mp4"
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-y", "-stream_loop", "-1", "-i",
+         shared / "data" / "videos" / "head-pose-face-detection-male.mp4", "-an", "-vf",
+         "fps=25,scale=1920:1080", "-frames:v", str(FRAMES), "-c:v", "libx264", "-preset",
+         "superfast", "-b:v", "4M", "-bf", "0", "-g", "50", "-pix_fmt", "yuv420p", file],
+        check=True)
+    return file
+
+
+@pytest.fixture
+def bench(clip, models, tmp_path):
+    return Bench(clip, models, tmp_path)
+
+
+def cpu(runs):
+    return [run.cpu_s for run in runs]
+
+
+def test_one_camera(bench):
+    runs = {name: [] for name in ("ours", "bare", "watch", "decode")}
+    for _ in range(ROUNDS):
+        runs["ours"].append(bench.daemon())
+        runs["bare"].append(bench.transcode())
+        runs["watch"].append(bench.daemon(outputs=False))
+        runs["decode"].append(bench.decode())
+    print(f"\nOne 1080p25 camera, {FRAMES} pictures, CPU time of whole processes")
+    show("detect on every 2nd, draw, encode, write / bare ffmpeg transcode",
+         ratios(cpu(runs["ours"]), cpu(runs["bare"])))
+    show("detect on every 2nd, nothing encoded / ffmpeg decode alone",
+         ratios(cpu(runs["watch"]), cpu(runs["decode"])))
+    show("ffmpeg decode alone / bare ffmpeg transcode",
+         ratios(cpu(runs["decode"]), cpu(runs["bare"])))
+    for what, name in (("with encoding", "ours"), ("nothing encoded", "watch"),
+                       ("bare ffmpeg transcode", "bare")):
+        show(f"peak memory, {what}", [run.peak_mb() for run in runs[name]], " MB")
+
+
+def test_the_older_worker(bench, shared, tmp_path):
+    """OpenCV's capture and DNN, a pipe of raw pictures, an ffmpeg child."""
+    script = shared / "tools" / "python_worker.py"
+    prototxt, weights = shared / "models" / "deploy.prototxt", tmp_path / "random.caffemodel"
+    subprocess.run([sys.executable, shared / "tools" / "make_res10_weights.py", prototxt, weights],
+                   check=True)
+    runs = {name: [] for name in ("ours", "none", "res10")}
+    for _ in range(WORKER_ROUNDS):
+        runs["ours"].append(bench.daemon())
+        runs["none"].append(bench.older_worker(script, "none"))
+        runs["res10"].append(bench.older_worker(script, "res10", "--skip", "1", "--prototxt",
+                                                prototxt, "--caffemodel", weights))
+    print(f"\nThe older worker, one 1080p25 camera, {FRAMES} pictures, CPU time of all processes")
+    show("older worker, res10 on every 2nd / ours", ratios(cpu(runs["res10"]), cpu(runs["ours"])))
+    show("older worker, no detector at all / ours", ratios(cpu(runs["none"]), cpu(runs["ours"])))
+    show("peak memory: older worker with its child / ours",
+         ratios([run.peak_mb() for run in runs["res10"]],
+                [run.peak_mb() for run in runs["ours"]]))
+
+
+def share_of_core(runs):
+    """CPU time of RUNS over some seconds, in cores, after a warm-up."""
+    time.sleep(REAL_TIME_WARM_UP_S)
+    before, began = [run.cpu_so_far_s() for run in runs], time.monotonic()
+    time.sleep(REAL_TIME_S)
+    used = sum(run.cpu_so_far_s() for run in runs) - sum(before)
+    share = used / (time.monotonic() - began)
+    for run in runs:
+        run.look()
+        run.child.send_signal(signal.SIGTERM)
+    for run in runs:
+        run.child.wait(10)
+    return share
+
+
+def real_time_daemon(bench, cameras, **options):
+    run, _, files = bench.start_daemon(cameras=cameras, frames=0, **options)
+    share = share_of_core([run])
+    if options.get("outputs", True):
+        assert all(file.stat().st_size > 0 for file in files), run.text()
+    assert "face appeared" in run.text(), run.text()
+    return share, run.peak_mb()
+
+
+def test_three_cameras_in_real_time(bench):
+    ours, bare, peaks = [], [], {}
+    for _ in range(REAL_TIME_ROUNDS):
+        for cameras, outputs in ((1, True), (CAMERAS, True), (1, False), (CAMERAS, False)):
+            share, peak = real_time_daemon(bench, cameras, outputs=outputs)
+            peaks.setdefault((cameras, outputs), []).append(peak)
+            if cameras == CAMERAS and outputs:
+                ours.append(share)
+        bare.append(share_of_core([bench.start_transcode("-re", "-stream_loop", "-1")[0]
+                                   for _ in range(CAMERAS)]))
+    print(f"\n{CAMERAS} 1080p25 cameras at once in real time, 10 analyses a second each")
+    show("CPU, with encoding / as many bare ffmpeg transcodes", ratios(ours, bare))
+    for outputs, what in ((True, "with encoding"), (False, "nothing encoded")):
+        one, all_of_them = peaks[1, outputs], peaks[CAMERAS, outputs]
+        show(f"peak memory of the daemon with {CAMERAS}, {what}, a camera",
+             [peak / CAMERAS for peak in all_of_them], " MB")
+        show(f"what one camera more takes, {what}",
+             [(many - single) / (CAMERAS - 1)
+              for many, single in zip(all_of_them, one, strict=True)], " MB")
