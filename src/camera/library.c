@@ -2,11 +2,15 @@
 
 #include "camera/camera.h"
 #include "util/log.h"
+#include <dlfcn.h>
 #include <libavcodec/avcodec.h>
 #include <libavdevice/avdevice.h>
 #include <libavformat/avformat.h>
+#include <libavutil/macros.h>
 #include <stdio.h>
 #include <string.h>
+
+#define DEVICE_LIBRARY "libavdevice.so." AV_STRINGIFY(LIBAVDEVICE_VERSION_MAJOR)
 
 static bool contains_one_of(const char *line, const char *const *words)
 {
@@ -79,6 +83,23 @@ void fw_camera_library_init(void)
 {
     av_log_set_level(AV_LOG_WARNING);
     av_log_set_callback(on_line);
-    avdevice_register_all();
     avformat_network_init();
+}
+
+int fw_library_device_input(const AVInputFormat **input, struct fw_error *error)
+{
+    void *library = dlopen(DEVICE_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    void (*register_all)(void) = NULL;
+
+    if (library)
+        register_all = (void (*)(void))dlsym(library, "avdevice_register_all");
+    if (!register_all)
+        return fw_fail(error, FW_ENOTSUP,
+                       "a camera that is a device needs " DEVICE_LIBRARY
+                       "; install Debian's libavdevice" AV_STRINGIFY(LIBAVDEVICE_VERSION_MAJOR));
+    register_all();
+    *input = av_find_input_format("v4l2");
+    return *input ? FW_OK
+                  : fw_fail(error, FW_ENOTSUP,
+                            DEVICE_LIBRARY " was built without Video4Linux; install Debian's");
 }

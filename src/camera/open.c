@@ -76,11 +76,16 @@ static void hurry(AVFormatContext *format)
 static int open_format(struct fw_source *source, const char *transport, struct fw_error *error)
 {
     const struct fw_url *url = source->options.url;
-    const AVInputFormat *input = fw_address_is_device(url) ? av_find_input_format("v4l2") : NULL;
+    const AVInputFormat *input = NULL;
     AVDictionary *options = NULL;
     struct fw_secret *text = NULL;
-    int status, averror;
+    int status = FW_OK;
+    int averror;
 
+    if (fw_address_is_device(url))
+        status = fw_library_device_input(&input, error);
+    if (status)
+        return status;
     fw_deadline_set(&source->deadline, source->options.connect_timeout_ms);
     status = fw_address_reveal(url, source->options.resolver, source->options.secrets,
                                &source->deadline, &text, error);
