@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BACK_US              (2 * FW_US_PER_S)
 #define HEALTHY_US           (10 * FW_US_PER_S)
 #define RECONNECT_TIMEOUT_MS 3000
 #define ANALYSE_WAIT_MS      10000
@@ -188,6 +189,8 @@ static void note_frame(struct fw_camera *camera, const struct fw_source *source,
     } else if (now_us - camera->healthy_since_us >= HEALTHY_US) {
         fw_backoff_reset(&camera->usual);
         fw_backoff_reset(&camera->refused);
+    } else if (now_us - camera->healthy_since_us >= BACK_US) {
+        fw_backoff_outage_over(&camera->usual);
     }
     pthread_mutex_lock(&camera->mutex);
     frame->sequence = camera->status.frames_decoded++;

@@ -58,10 +58,15 @@ int64_t fw_backoff_next_ms(struct fw_backoff *backoff, int64_t now_us, uint32_t 
     return (int64_t)((uint64_t)random * ((uint64_t)ceiling + 1) >> 32);
 }
 
+void fw_backoff_outage_over(struct fw_backoff *backoff)
+{
+    backoff->outage_began_us = 0;
+}
+
 void fw_backoff_reset(struct fw_backoff *backoff)
 {
     backoff->tries = 0;
-    backoff->outage_began_us = 0;
+    fw_backoff_outage_over(backoff);
 }
 
 void fw_random_bytes(void *bytes, size_t size)

@@ -30,7 +30,10 @@ extern const struct fw_backoff_options fw_backoff_refused;
 void fw_backoff_init(struct fw_backoff *backoff, const struct fw_backoff_options *options);
 // Milliseconds to wait now. RANDOM is uniform over all 32 bits.
 int64_t fw_backoff_next_ms(struct fw_backoff *backoff, int64_t now_us, uint32_t random);
-// The outage is over; for cameras only after 10 s of healthy pictures.
+// The peer is back, but has not proven itself: the next outage is a new one and begins with the low
+// cap, while the delays go on where they were, so that a flapping peer is not stormed.
+void fw_backoff_outage_over(struct fw_backoff *backoff);
+// The peer is well: all is as at the beginning. For cameras only after 10 s of healthy pictures.
 void fw_backoff_reset(struct fw_backoff *backoff);
 
 // 32 random bits from the kernel. Any thread.

@@ -282,7 +282,7 @@ static void test_long_names_end_within_the_picture(void **state)
         memcpy(name + i, "\xE2\x82\xAC", 4);
     info.camera_name = name;
     info.location = name;
-    info.fps = NAN;
+    info.fps = (double)NAN;
     for (int width = 1; width < 200; width += 9) {
         struct fw_frame *frame = make_grey(FW_PIXEL_NV12, width, 90);
 

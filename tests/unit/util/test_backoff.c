@@ -53,6 +53,10 @@ static void a_long_outage_has_the_late_cap(void **state)
     const int64_t two_minutes_us = 120 * FW_US_PER_S;
     assert_int_equal(fw_backoff_next_ms(&backoff, 5 + two_minutes_us - 1000, UINT32_MAX), 3000);
     assert_int_equal(fw_backoff_next_ms(&backoff, 5 + two_minutes_us, UINT32_MAX), 30000);
+    fw_backoff_outage_over(&backoff);
+    assert_int_equal(fw_backoff_next_ms(&backoff, 9 + two_minutes_us, UINT32_MAX), 3000);
+    assert_int_equal(fw_backoff_next_ms(&backoff, 8 + 2 * two_minutes_us, UINT32_MAX), 3000);
+    assert_int_equal(fw_backoff_next_ms(&backoff, 9 + 2 * two_minutes_us, UINT32_MAX), 30000);
     fw_backoff_reset(&backoff);
     assert_int_equal(fw_backoff_next_ms(&backoff, 5 + 2 * two_minutes_us, UINT32_MAX), 250);
     assert_int_equal(fw_backoff_next_ms(&backoff, 6 + 2 * two_minutes_us, UINT32_MAX), 500);
