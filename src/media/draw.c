@@ -1,6 +1,7 @@
 #include "media/draw.h"
 
 #include "media/font.h"
+#include <math.h>
 
 #define BLOCK_PX      16
 #define OPAQUE_WEIGHT 256
@@ -36,7 +37,7 @@ static uint8_t to_byte(float value)
 {
     if (value <= 0.0F)
         return 0;
-    return value >= 255.0F ? 255 : (uint8_t)(value + 0.5F);
+    return value >= 255.0F ? 255 : (uint8_t)lroundf(value);
 }
 
 // ITU-R BT.601-7 §2.5 and BT.709-6 §3: luma, and the differences scaled to ±0.5.
@@ -156,7 +157,11 @@ static int covered(const struct channel *channel, int index, int low, int high, 
     int first = index << channel->shift;
     int end = min_int(first + (1 << channel->shift), limit);
 
-    return 256 * (min_int(end, high) - max_int(first, low)) / (end - first);
+    int size = end - first;
+
+    if (size <= 0)
+        return 0;
+    return 256 * (min_int(end, high) - max_int(first, low)) / size;
 }
 
 static void fill_channel(const struct channel *channel, const struct area *area, int weight)

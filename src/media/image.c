@@ -144,6 +144,7 @@ static uint8_t round_to_byte(float value)
 {
     if (value <= 0.0F)
         return 0;
+    // NOLINTNEXTLINE(bugprone-incorrect-roundings): exact for 0 to 255, and far faster than lroundf
     return value >= 255.0F ? 255 : (uint8_t)(value + 0.5F);
 }
 

@@ -182,7 +182,10 @@ int fw_limiter_acquire(struct fw_limiter *limiter, struct fw_cancel *cancel)
         status = FW_EAGAIN;
         goto done;
     }
+    // The waiter is out of the list again before this function returns.
+    // cppcheck-suppress autoVariables
     *limiter->last = &waiter;
+    // cppcheck-suppress autoVariables
     limiter->last = &waiter.next;
     pthread_mutex_unlock(&limiter->lock);
 

@@ -33,12 +33,7 @@ static char lower(char c)
 
 static char *copy_part(struct part part)
 {
-    char *copy = malloc(part.length + 1);
-    if (!copy)
-        return NULL;
-    memcpy(copy, part.at, part.length);
-    copy[part.length] = '\0';
-    return copy;
+    return strndup(part.at, part.length);
 }
 
 // The length of the scheme before "://", 0 if there is none.
@@ -398,7 +393,9 @@ static int parse_into(struct fw_url *url, const char *text, const char *username
         else
             status = parse_network(url, rest, username, password, secrets, error);
     }
-    if (status == FW_OK && is_file(url))
+    if (status != FW_OK || !url->scheme || !url->host)
+        return status;
+    if (is_file(url))
         status = set_credentials(url, (struct part){"", 0}, username, password, secrets);
     return status == FW_OK ? set_display(url, secrets) : status;
 }
