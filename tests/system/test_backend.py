@@ -52,6 +52,7 @@ def assert_pairs(events):
     assert set(map(tuple, kinds.values())) == {("appeared", "left")}, dict(kinds)
 
 
+@pytest.mark.sanitizer
 def test_events_are_posted_and_follow_the_schema(watch, start_backend):
     backend = start_backend()
     daemon = watch(backend.url)

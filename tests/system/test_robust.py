@@ -58,6 +58,7 @@ def fill(folder):
     return file
 
 
+@pytest.mark.sanitizer
 def test_a_camera_that_cannot_work_says_why_and_disturbs_no_other(run_daemon, clip, dead_port):
     cameras = {
         "garbage": (f"rtsp://127.0.0.1:{dead_port(garbage=True)}/x", ""),
@@ -252,6 +253,7 @@ def test_a_killed_daemon_leaves_whole_lines_and_goes_on_after_them(run_daemon, w
     assert len(set(ids)) == len(ids) and all(uuid.UUID(text).version == 7 for text in ids)
 
 
+@pytest.mark.sanitizer
 def test_it_stops_within_two_seconds_at_any_moment(models, clip, dead_port, tmp_path):
     cameras = [{"id": "good", "test_video": clip, "save_snapshots": True,
                 "ffmpeg_output": f"rtmp://127.0.0.1:{dead_port()}/out",
@@ -271,6 +273,7 @@ def test_it_stops_within_two_seconds_at_any_moment(models, clip, dead_port, tmp_
         folder.mkdir()
         daemon = Daemon(folder, {
             "models": {"dir": str(models)}, "cameras": cameras,
+            "detector": {"input_size": 320},  # quick enough for a build with a sanitizer, too
             "backend_alert_url": f"http://127.0.0.1:{dead_port()}/alerts",
             "alerts": {"delivery": "all"}, "local_mocks": MOCKS})
         began = time.monotonic()

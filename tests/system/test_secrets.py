@@ -161,6 +161,7 @@ LIVE = ("encoded", "raw", "keys", "filed", "environment", "replaced")
 PUBLISHED = ("rtmp-out", "raw-out", "encoded-out")
 
 
+@pytest.mark.sanitizer
 def test_logging_in_works_and_nothing_is_told(scene, tmp_path):
     daemon, guarded, backend = scene
     for name in LIVE:

@@ -38,6 +38,7 @@ def test_ready_when_all_is_well(run_daemon, walker):
     poll(lambda: daemon.readiness() == (True, ""), 15, lambda: f"ready: {daemon.readiness()}")
 
 
+@pytest.mark.sanitizer
 def test_metrics_are_well_formed_and_right(daemon):
     daemon.wait_for_state("walk", "live")
     poll(lambda: len(daemon.alerts()) >= 2, 30, "a face that came and left")
