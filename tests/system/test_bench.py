@@ -27,8 +27,7 @@ ROUNDS = 5
 DETECTOR_ROUNDS, DETECTOR_RUNS = 9, 30
 WORKER_ROUNDS = 3
 CAMERAS = 3
-REAL_TIME_ROUNDS, REAL_TIME_WARM_UP_S, REAL_TIME_S = 3, 3, 8
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+REAL_TIME_ROUNDS, REAL_TIME_S = 3, 10
 BARE_ENCODER = ["-an", "-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency",
                 "-threads", "1", "-b:v", "3M", "-f", "flv"]
 
@@ -144,7 +143,8 @@ def test_the_network(shared, tmp_path, size):
     rounds = {name: [] for name in engines}
     for _ in range(DETECTOR_ROUNDS):
         for name, engine in engines.items():
-            rounds[name].append(statistics.median(engine.times()))
+            # The fastest call of a round is the one that the machine's other work disturbed least.
+            rounds[name].append(min(engine.times()))
     # All of them computed the same thing.
     for name, engine in engines.items():
         assert abs(engine.best_class() - engines["ONNX Runtime"].best_class()) < 1e-3, name
@@ -179,13 +179,8 @@ class Run:
                 children = process / "task" / process.name / "children"
                 waiting += children.read_text(encoding="ascii").split()
 
-    def cpu_so_far_s(self):
-        stat = pathlib.Path(f"/proc/{self.child.pid}/stat").read_text(encoding="ascii")
-        user, system = stat.rsplit(")", 1)[1].split()[11:13]
-        return (int(user) + int(system)) / TICKS_PER_S
-
-    def finish(self):
-        """Waits for the end; the exit code must be 0."""
+    def finish(self, codes=(0,)):
+        """Waits for the end; the exit code must be one of CODES."""
         while True:
             self.look()
             pid, status, usage = os.wait4(self.child.pid, os.WNOHANG)
@@ -194,7 +189,7 @@ class Run:
             time.sleep(0.02)
         self.child.returncode = os.waitstatus_to_exitcode(status)
         self.cpu_s = usage.ru_utime + usage.ru_stime
-        assert self.child.returncode == 0, self.text()[-3000:]
+        assert self.child.returncode in codes, self.text()[-3000:]
         return self
 
     def text(self):
@@ -239,7 +234,7 @@ class Bench:
         assert "faceworker.face.appeared" in alerts, run.text()
         if options.get("outputs", True):
             for file in files:
-                assert_is_published(file)
+                assert published(file) == FRAMES
         return run
 
     def start_transcode(self, *input_options):
@@ -251,7 +246,7 @@ class Bench:
     def transcode(self):
         run, file = self.start_transcode()
         run.finish()
-        assert_is_published(file)
+        assert published(file) == FRAMES
         return run
 
     def decode(self):
@@ -263,18 +258,20 @@ class Bench:
         run = Run([sys.executable, script, self.clip, file, "--detector", detector, *options],
                   self.path(".log")).finish()
         assert json.loads(run.text().splitlines()[-1])["frames"] == FRAMES, run.text()
-        assert_is_published(file)
+        assert published(file) == FRAMES
         return run
 
 
-def assert_is_published(file):
+def published(file):
+    """How many pictures lie in FILE."""
     done = subprocess.run(
         ["ffprobe", "-v", "error", "-count_packets", "-select_streams", "v:0", "-show_entries",
          "stream=codec_name,width,height,nb_read_packets", "-of", "json", str(file)],
         check=True, capture_output=True, text=True)
     stream = json.loads(done.stdout)["streams"][0]
     assert (stream["codec_name"], stream["width"], stream["height"]) == ("h264", 1920, 1080)
-    assert int(stream["nb_read_packets"]) == FRAMES, stream
+    assert int(stream["nb_read_packets"]) > 0, stream
+    return int(stream["nb_read_packets"])
 
 
 @pytest.fixture(scope="module")
@@ -338,42 +335,45 @@ def test_the_older_worker(bench, shared, tmp_path):
                 [run.peak_mb() for run in runs["ours"]]))
 
 
-def share_of_core(runs):
-    """CPU time of RUNS over some seconds, in cores, after a warm-up."""
-    time.sleep(REAL_TIME_WARM_UP_S)
-    before, began = [run.cpu_so_far_s() for run in runs], time.monotonic()
+def play_for_a_while(runs):
+    """Lets RUNS work side by side for REAL_TIME_S, then ends them."""
     time.sleep(REAL_TIME_S)
-    used = sum(run.cpu_so_far_s() for run in runs) - sum(before)
-    share = used / (time.monotonic() - began)
     for run in runs:
-        run.look()
         run.child.send_signal(signal.SIGTERM)
-    for run in runs:
-        run.child.wait(10)
-    return share
+    return [run.finish(codes=(0, 255)) for run in runs]
 
 
 def real_time_daemon(bench, cameras, **options):
+    """(its run, how many pictures it published)"""
     run, _, files = bench.start_daemon(cameras=cameras, frames=0, **options)
-    share = share_of_core([run])
-    if options.get("outputs", True):
-        assert all(file.stat().st_size > 0 for file in files), run.text()
+    play_for_a_while([run])
     assert "face appeared" in run.text(), run.text()
-    return share, run.peak_mb()
+    return run, sum(map(published, files)) if options.get("outputs", True) else 0
+
+
+def real_time_transcodes(bench):
+    """(CPU time of all, how many pictures they published)"""
+    started = [bench.start_transcode("-re", "-stream_loop", "-1") for _ in range(CAMERAS)]
+    runs = play_for_a_while([run for run, _ in started])
+    return sum(cpu(runs)), sum(published(file) for _, file in started)
 
 
 def test_three_cameras_in_real_time(bench):
-    ours, bare, peaks = [], [], {}
+    daemon, bare, peaks = [], [], {}
     for _ in range(REAL_TIME_ROUNDS):
         for cameras, outputs in ((1, True), (CAMERAS, True), (1, False), (CAMERAS, False)):
-            share, peak = real_time_daemon(bench, cameras, outputs=outputs)
-            peaks.setdefault((cameras, outputs), []).append(peak)
-            if cameras == CAMERAS and outputs:
-                ours.append(share)
-        bare.append(share_of_core([bench.start_transcode("-re", "-stream_loop", "-1")[0]
-                                   for _ in range(CAMERAS)]))
+            run, pictures = real_time_daemon(bench, cameras, outputs=outputs)
+            peaks.setdefault((cameras, outputs), []).append(run.peak_mb())
+            if (cameras, outputs) == (CAMERAS, True):
+                daemon.append((run.cpu_s, pictures))
+        bare.append(real_time_transcodes(bench))
+    expected = CAMERAS * 25 * REAL_TIME_S
     print(f"\n{CAMERAS} 1080p25 cameras at once in real time, 10 analyses a second each")
-    show("CPU, with encoding / as many bare ffmpeg transcodes", ratios(ours, bare))
+    show("CPU time a picture, with encoding / as many bare ffmpeg transcodes",
+         ratios([a / n for a, n in daemon], [b / n for b, n in bare]))
+    show("share of a core that one camera takes", [a / REAL_TIME_S / CAMERAS for a, _ in daemon])
+    show("share of the pictures published, ours", [n / expected for _, n in daemon])
+    show("share of the pictures published, bare ffmpeg", [n / expected for _, n in bare])
     for outputs, what in ((True, "with encoding"), (False, "nothing encoded")):
         one, all_of_them = peaks[1, outputs], peaks[CAMERAS, outputs]
         show(f"peak memory of the daemon with {CAMERAS}, {what}, a camera",
