@@ -58,6 +58,17 @@ static void count_line(void *context, int level, const char *line)
 static void on_line(void *context, int level, const char *format, va_list list)
     __attribute__((format(printf, 3, 0)));
 
+// A secret that is cut in two is no longer recognised as one, so the word at the cut goes whole.
+static void drop_last_word(char *line)
+{
+    char *space = strrchr(line, ' ');
+
+    if (space)
+        *space = '\0';
+    else
+        line[0] = '\0';
+}
+
 static void on_line(void *context, int level, const char *format, va_list list)
 {
     const AVClass *class = context ? *(const AVClass *const *)context : NULL;
@@ -67,7 +78,8 @@ static void on_line(void *context, int level, const char *format, va_list list)
     level &= 0xff;
     if (level > AV_LOG_WARNING)
         return;
-    vsnprintf(line, sizeof(line), format, list);
+    if (vsnprintf(line, sizeof(line), format, list) >= (int)sizeof(line))
+        drop_last_word(line);
     length = strlen(line);
     while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
         line[--length] = '\0';
