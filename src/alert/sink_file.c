@@ -19,31 +19,17 @@ struct file_sink {
     const struct fw_log *log;
 };
 
-static int code_of(int error_number)
-{
-    switch (error_number) {
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-        return FW_EFULL;
-    case ENOMEM:
-        return FW_ENOMEM;
-    default:
-        return FW_EIO;
-    }
-}
-
 static int fail(const struct file_sink *sink, int error_number, const char *what,
                 struct fw_error *error)
 {
     const char *advice = "check the path and its permissions";
 
-    if (code_of(error_number) == FW_EFULL)
+    if (fw_status_of_errno(error_number) == FW_EFULL)
         advice = "free some space";
     else if (error_number == EROFS)
         advice = "choose a path on a writable file system";
-    return fw_fail(error, code_of(error_number), "can't %s '%s': %s; %s", what, sink->path,
-                   strerror(error_number), advice);
+    return fw_fail(error, fw_status_of_errno(error_number), "can't %s '%s': %s; %s", what,
+                   sink->path, strerror(error_number), advice);
 }
 
 static void close_file(struct file_sink *sink)

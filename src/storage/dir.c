@@ -46,25 +46,11 @@ static bool is_bounded(const struct dir_store *store)
     return store->max_bytes > 0 || store->max_age_us > 0;
 }
 
-static int code_of(int error_number)
-{
-    switch (error_number) {
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-        return FW_EFULL;
-    case ENOMEM:
-        return FW_ENOMEM;
-    default:
-        return FW_EIO;
-    }
-}
-
 static int fail(const char *path, int error_number, const char *what, struct fw_error *error)
 {
     const char *advice = "look at the disk and the system's log";
 
-    if (code_of(error_number) == FW_EFULL)
+    if (fw_status_of_errno(error_number) == FW_EFULL)
         advice = "free some space, or lower the bound on snapshots";
     else if (error_number == EACCES || error_number == EPERM)
         advice = "give the user that runs faceworker the right to write there";
@@ -72,7 +58,7 @@ static int fail(const char *path, int error_number, const char *what, struct fw_
         advice = "choose a folder on a writable file system";
     else if (error_number == ENOTDIR || error_number == EEXIST)
         advice = "a file is in the way: move it, or choose another folder";
-    return fw_fail(error, code_of(error_number), "can't %s '%s': %s; %s", what, path,
+    return fw_fail(error, fw_status_of_errno(error_number), "can't %s '%s': %s; %s", what, path,
                    strerror(error_number), advice);
 }
 

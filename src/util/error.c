@@ -1,5 +1,6 @@
 #include "util/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,4 +48,18 @@ const char *fw_status_text(int code)
     if (code <= -count)
         return "unknown error";
     return texts[-code];
+}
+
+int fw_status_of_errno(int error_number)
+{
+    switch (error_number) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+        return FW_EFULL;
+    case ENOMEM:
+        return FW_ENOMEM;
+    default:
+        return FW_EIO;
+    }
 }

@@ -37,6 +37,10 @@ struct fw_error {
 int fw_fail(struct fw_error *error, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+// The code for a failed system call on a file: FW_EFULL (disk, quota or file size), FW_ENOMEM, else
+// FW_EIO. Any thread.
+int fw_status_of_errno(int error_number);
+
 // A short English phrase for CODE ("timed out"); never NULL. Any thread.
 const char *fw_status_text(int code);
 
