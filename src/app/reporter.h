@@ -38,7 +38,10 @@ void fw_reporter_face(struct fw_reporter *reporter, const struct fw_camera_confi
 char *fw_reporter_events_json(struct fw_reporter *reporter, int limit);
 struct fw_reporter_stats fw_reporter_get_stats(struct fw_reporter *reporter);
 
-// Works off what waits, TIMEOUT_MS at most, and frees. What is left then is counted in the log.
+// Takes no more reports and works off what waits, TIMEOUT_MS at most. What comes later is counted as
+// lost; callers that still hold REPORTER may go on calling it. True when all was worked off.
+bool fw_reporter_finish(struct fw_reporter *reporter, int64_t timeout_ms);
+// As above, then frees. What is left then is counted in the log.
 // FW_OK or FW_ETIMEDOUT (the thread hangs in the file system and is left behind). NULL is allowed.
 int fw_reporter_destroy(struct fw_reporter *reporter, int64_t timeout_ms);
 
