@@ -386,14 +386,18 @@ struct fw_reporter_stats fw_reporter_get_stats(struct fw_reporter *reporter)
     };
 }
 
+bool fw_reporter_finish(struct fw_reporter *reporter, int64_t timeout_ms)
+{
+    fw_queue_close(reporter->queue);
+    return fw_cancel_wait(reporter->done, timeout_ms);
+}
+
 int fw_reporter_destroy(struct fw_reporter *reporter, int64_t timeout_ms)
 {
     if (!reporter)
         return FW_OK;
     const struct fw_log *log = reporter->options.log;
-    fw_queue_close(reporter->queue);
-    // The last tenth is for giving up: with the cancel object set, what waits is only counted.
-    fw_cancel_wait(reporter->done, timeout_ms);
+    fw_reporter_finish(reporter, timeout_ms);
     fw_cancel_trigger(reporter->cancel);
     if (fw_thread_join(reporter->thread, 100) < 0) {
         fw_log_error(log, "the reporter does not end: its disk hangs; left behind");

@@ -351,9 +351,13 @@ int fw_supervisor_destroy(struct fw_supervisor *supervisor, bool by_itself)
     // The web server reads the cameras, so it goes first.
     fw_web_stop(supervisor->web);
     int lost = stop_cameras(supervisor, by_itself ? END_CAMERAS_MS : STOP_CAMERAS_MS);
-    // Cameras that are left behind use the pool and everything behind it.
-    if (lost)
+    // Cameras that are left behind use everything behind them, so nothing of it is freed; what they
+    // had reported before still goes out.
+    if (lost) {
+        fw_reporter_finish(supervisor->reporter, STOP_REPORTER_MS);
+        fw_dispatcher_drain(supervisor->dispatcher, STOP_SINKS_MS);
         return lost;
+    }
     if (fw_pool_destroy(supervisor->pool, STOP_CAMERAS_MS) < 0)
         lost++;
     if (fw_reporter_destroy(supervisor->reporter, by_itself ? END_REPORTER_MS : STOP_REPORTER_MS) <
