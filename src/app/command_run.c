@@ -155,16 +155,18 @@ static int supervise(struct process *process, bool *abandoned)
     struct fw_supervisor *supervisor = NULL;
     struct fw_error error = {0};
     fw_log_info(&log, "faceworker %s starts with %s", FW_VERSION, process->config->path);
-    if (fw_supervisor_start(&supervisor, &options, &error) < 0) {
+    int lost = 0;
+    if (fw_supervisor_start(&supervisor, &options, &lost, &error) < 0) {
         bool was_stopped = fw_cancel_is_set(process->signals.stop);
         fw_log(&log, was_stopped ? FW_LOG_INFO : FW_LOG_ERROR, "%s%s",
                was_stopped ? "stopped before the start was complete" : "cannot start: ",
                was_stopped ? "" : error.message);
+        *abandoned = lost > 0;
         return was_stopped ? FW_EXIT_OK : FW_EXIT_FAILED;
     }
     bool by_signal = wait_for_signal(&process->signals, fw_supervisor_all_ended(supervisor));
     fw_log_info(&log, by_signal ? "stopping" : "every camera has ended");
-    int lost = fw_supervisor_destroy(supervisor, !by_signal);
+    lost = fw_supervisor_destroy(supervisor, !by_signal);
     if (lost)
         fw_log_error(&log, "%d threads did not end in time", lost);
     else

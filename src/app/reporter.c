@@ -9,6 +9,7 @@
 #include "util/text.h"
 #include "util/thread.h"
 #include <openssl/evp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@ enum {
     RECENT_EVENTS = 200,
     JPEG_QUALITY = 88,
     SWEEP_INTERVAL_MS = 60000,
+    // A picture that is being rendered or written when the time is over ends within it.
+    GIVE_UP_MS = 200,
 };
 
 // A report on its way through the queue. Owns a reference to the picture.
@@ -46,7 +49,7 @@ struct report {
 struct fw_reporter {
     struct fw_reporter_options options;
     struct fw_queue *queue;
-    struct fw_cancel *cancel; // gives up what waits
+    struct fw_cancel *cancel; // gives up pictures
     struct fw_cancel *done;   // triggered by the thread when all is worked off
     struct fw_thread *thread;
     atomic_int waiting_pictures;
@@ -221,7 +224,9 @@ static void handle_report(struct fw_reporter *reporter, const struct report *rep
 {
     struct stored_snapshot stored = {0};
     struct fw_event_snapshot snapshot = {.state = "failed"};
-    if (report->picture) {
+    if (report->picture && fw_cancel_is_set(reporter->cancel)) {
+        atomic_fetch_add(&reporter->snapshots_skipped, 1);
+    } else if (report->picture) {
         struct fw_error error = {0};
         int status = store_snapshot(reporter, report, &stored, &snapshot, &error);
         if (status == FW_OK)
@@ -260,10 +265,7 @@ static void run_reporter(void *opaque)
                 fw_store_sweep(reporter->options.store);
             continue;
         }
-        if (!fw_cancel_is_set(reporter->cancel))
-            handle_report(reporter, item);
-        else
-            atomic_fetch_add(&reporter->lost, 1);
+        handle_report(reporter, item);
         free_report(item);
     }
     fw_cancel_trigger(reporter->done);
@@ -386,26 +388,39 @@ struct fw_reporter_stats fw_reporter_get_stats(struct fw_reporter *reporter)
     };
 }
 
-bool fw_reporter_finish(struct fw_reporter *reporter, int64_t timeout_ms)
+// Until all is worked off, TIMEOUT_MS have passed or HURRY (may be NULL) was triggered.
+static void wait_until_done(const struct fw_reporter *reporter, int64_t timeout_ms,
+                            const struct fw_cancel *hurry)
 {
+    struct fw_deadline deadline = {.cancel = hurry};
+    fw_deadline_set(&deadline, timeout_ms);
+    (void)fw_deadline_poll(&deadline, fw_cancel_fd(reporter->done), POLLIN);
+}
+
+int fw_reporter_finish(struct fw_reporter *reporter, int64_t timeout_ms,
+                       const struct fw_cancel *hurry)
+{
+    if (!reporter)
+        return FW_OK;
     fw_queue_close(reporter->queue);
-    return fw_cancel_wait(reporter->done, timeout_ms);
+    wait_until_done(reporter, timeout_ms, hurry);
+    fw_cancel_trigger(reporter->cancel);
+    if (fw_cancel_wait(reporter->done, GIVE_UP_MS))
+        return FW_OK;
+    fw_log_error(reporter->options.log, "the reporter does not end: its disk hangs; left behind");
+    return FW_ETIMEDOUT;
 }
 
 int fw_reporter_destroy(struct fw_reporter *reporter, int64_t timeout_ms)
 {
     if (!reporter)
         return FW_OK;
-    const struct fw_log *log = reporter->options.log;
-    fw_reporter_finish(reporter, timeout_ms);
-    fw_cancel_trigger(reporter->cancel);
-    if (fw_thread_join(reporter->thread, 100) < 0) {
-        fw_log_error(log, "the reporter does not end: its disk hangs; left behind");
+    if (fw_reporter_finish(reporter, timeout_ms, NULL) < 0)
         return FW_ETIMEDOUT;
-    }
+    fw_thread_join(reporter->thread, -1); // it has nothing left to do
     uint64_t lost = atomic_load(&reporter->lost);
     if (lost)
-        fw_log_error(log, "%llu alerts were lost", (unsigned long long)lost);
+        fw_log_error(reporter->options.log, "%llu alerts were lost", (unsigned long long)lost);
     free_reporter(reporter);
     return FW_OK;
 }

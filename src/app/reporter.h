@@ -7,6 +7,7 @@
 #include "app/config.h"
 #include "camera/camera.h"
 
+struct fw_cancel;
 struct fw_store;
 
 // Borrowed; all of it outlives the reporter. STORE may be NULL: no snapshots.
@@ -38,11 +39,14 @@ void fw_reporter_face(struct fw_reporter *reporter, const struct fw_camera_confi
 char *fw_reporter_events_json(struct fw_reporter *reporter, int limit);
 struct fw_reporter_stats fw_reporter_get_stats(struct fw_reporter *reporter);
 
-// Takes no more reports and works off what waits, TIMEOUT_MS at most. What comes later is counted as
-// lost; callers that still hold REPORTER may go on calling it. True when all was worked off.
-bool fw_reporter_finish(struct fw_reporter *reporter, int64_t timeout_ms);
-// As above, then frees. What is left then is counted in the log.
-// FW_OK or FW_ETIMEDOUT (the thread hangs in the file system and is left behind). NULL is allowed.
+// Takes no more reports and works off what waits. After TIMEOUT_MS, or once HURRY (may be NULL) was
+// triggered, pictures are left out, so that the events go out all the same. What comes later is
+// counted as lost; callers that still hold REPORTER may go on calling it. FW_OK, or FW_ETIMEDOUT
+// (the file system hangs, and the thread with it). May be called again. NULL is allowed.
+int fw_reporter_finish(struct fw_reporter *reporter, int64_t timeout_ms,
+                       const struct fw_cancel *hurry);
+// As above, then frees. What was lost is counted in the log. FW_OK, or FW_ETIMEDOUT: thread and
+// reporter are left behind. NULL is allowed.
 int fw_reporter_destroy(struct fw_reporter *reporter, int64_t timeout_ms);
 
 #endif

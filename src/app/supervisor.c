@@ -11,17 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    // A stop takes less than 2 s in all (DESIGN §4): these are its parts.
-    STOP_CAMERAS_MS = 1200,
-    STOP_REPORTER_MS = 300,
-    STOP_SINKS_MS = 300,
-    // When the cameras have ended by themselves there is time to deliver what they reported.
-    END_CAMERAS_MS = 10000,
-    END_REPORTER_MS = 10000,
-    END_SINKS_MS = 10000,
-    MAX_WAITING_EVENTS = 10000,
+enum { MAX_WAITING_EVENTS = 10000 };
+
+// How long an end may take, and each of its parts.
+struct end_times {
+    int64_t all_ms, cameras_ms, pool_ms, reporter_ms, sinks_ms;
 };
+
+// DESIGN: a stop takes less than 2 s.
+static const struct end_times stop_times = {1900, 1200, 500, 300, 300};
+// When the cameras have ended by themselves there is time to deliver what they reported.
+static const struct end_times by_itself_times = {30000, 10000, 10000, 10000, 10000};
+// How often the waiting for a sink looks whether it shall be cut short.
+static const int64_t look_around_ms = 100;
 
 // Detections weaker than the threshold don't start tracks, but keep those alive that are
 // (ByteTrack's second step); below this share of it they are noise.
@@ -280,9 +282,10 @@ static int start_web(struct fw_supervisor *supervisor, struct fw_error *error)
 }
 
 int fw_supervisor_start(struct fw_supervisor **out, const struct fw_supervisor_options *options,
-                        struct fw_error *error)
+                        int *lost, struct fw_error *error)
 {
     *out = NULL;
+    *lost = 0;
     struct fw_supervisor *supervisor = calloc(1, sizeof *supervisor);
     if (!supervisor)
         return fw_fail(error, FW_ENOMEM, "out of memory");
@@ -301,7 +304,7 @@ int fw_supervisor_start(struct fw_supervisor **out, const struct fw_supervisor_o
     if (status == FW_OK)
         status = start_web(supervisor, error);
     if (status < 0) {
-        fw_supervisor_destroy(supervisor, false);
+        *lost = fw_supervisor_destroy(supervisor, false);
         return status;
     }
     *out = supervisor;
@@ -313,23 +316,41 @@ struct fw_cancel *fw_supervisor_all_ended(struct fw_supervisor *supervisor)
     return supervisor->all_ended;
 }
 
+// What is left until UNTIL_US, MOST_MS at most.
+static int64_t left_ms(int64_t until_us, int64_t most_ms)
+{
+    int64_t left = (until_us - fw_monotonic_us()) / FW_US_PER_MS;
+    if (left > most_ms)
+        left = most_ms;
+    return left > 0 ? left : 0;
+}
+
 static int stop_cameras(struct fw_supervisor *supervisor, int64_t timeout_ms)
 {
     int all_lost = 0;
     for (size_t i = 0; i < supervisor->camera_count; i++)
         if (supervisor->cameras[i].camera)
             fw_camera_stop(supervisor->cameras[i].camera);
-    int64_t end_us = fw_monotonic_us() + timeout_ms * FW_US_PER_MS;
+    int64_t until_us = fw_monotonic_us() + timeout_ms * FW_US_PER_MS;
     for (size_t i = 0; i < supervisor->camera_count; i++) {
         struct fw_supervised_camera *camera = &supervisor->cameras[i];
-        int64_t left_ms = (end_us - fw_monotonic_us()) / FW_US_PER_MS;
         int lost = 0;
-        if (fw_camera_destroy(camera->camera, left_ms > 0 ? left_ms : 0, &lost) < 0)
+        if (fw_camera_destroy(camera->camera, left_ms(until_us, timeout_ms), &lost) < 0)
             fw_log_error(&supervisor->log, "camera %s: %d threads do not end; left behind",
                          camera->config->id, lost);
         all_lost += lost;
     }
     return all_lost;
+}
+
+// Waits until every event is delivered; HURRY (may be NULL) cuts it short.
+static void drain_sinks(struct fw_supervisor *supervisor, int64_t timeout_ms,
+                        const struct fw_cancel *hurry)
+{
+    int64_t until_us = fw_monotonic_us() + timeout_ms * FW_US_PER_MS;
+    while (left_ms(until_us, timeout_ms) > 0 && !(hurry && fw_cancel_is_set(hurry)))
+        if (fw_dispatcher_drain(supervisor->dispatcher, left_ms(until_us, look_around_ms)))
+            return;
 }
 
 static void free_supervisor(struct fw_supervisor *supervisor)
@@ -348,27 +369,25 @@ int fw_supervisor_destroy(struct fw_supervisor *supervisor, bool by_itself)
 {
     if (!supervisor)
         return 0;
+    const struct end_times *times = by_itself ? &by_itself_times : &stop_times;
+    const struct fw_cancel *hurry = by_itself ? supervisor->options.stop : NULL;
+    int64_t until_us = fw_monotonic_us() + times->all_ms * FW_US_PER_MS;
     // The web server reads the cameras, so it goes first.
     fw_web_stop(supervisor->web);
-    int lost = stop_cameras(supervisor, by_itself ? END_CAMERAS_MS : STOP_CAMERAS_MS);
+    int lost = stop_cameras(supervisor, left_ms(until_us, times->cameras_ms));
     // Cameras that are left behind use everything behind them, so nothing of it is freed; what they
     // had reported before still goes out.
-    if (lost) {
-        fw_reporter_finish(supervisor->reporter, STOP_REPORTER_MS);
-        fw_dispatcher_drain(supervisor->dispatcher, STOP_SINKS_MS);
+    if (!lost && fw_pool_destroy(supervisor->pool, left_ms(until_us, times->pool_ms)) < 0)
+        lost++;
+    if (fw_reporter_finish(supervisor->reporter, left_ms(until_us, times->reporter_ms), hurry) < 0)
+        lost++;
+    if (supervisor->dispatcher)
+        drain_sinks(supervisor, left_ms(until_us, times->sinks_ms), hurry);
+    if (lost)
         return lost;
-    }
-    if (fw_pool_destroy(supervisor->pool, STOP_CAMERAS_MS) < 0)
-        lost++;
-    if (fw_reporter_destroy(supervisor->reporter, by_itself ? END_REPORTER_MS : STOP_REPORTER_MS) <
-        0)
-        lost++;
-    if (supervisor->dispatcher && !lost) {
-        fw_dispatcher_drain(supervisor->dispatcher, by_itself ? END_SINKS_MS : STOP_SINKS_MS);
-        if (fw_dispatcher_destroy(supervisor->dispatcher, STOP_SINKS_MS) < 0)
-            lost++;
-    }
-    if (!lost)
-        free_supervisor(supervisor);
-    return lost;
+    fw_reporter_destroy(supervisor->reporter, 0);
+    if (fw_dispatcher_destroy(supervisor->dispatcher, left_ms(until_us, times->sinks_ms)) < 0)
+        return 1;
+    free_supervisor(supervisor);
+    return 0;
 }
