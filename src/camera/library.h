@@ -16,8 +16,8 @@ struct fw_loss {
 };
 
 // What opens /dev/video0, a constant of libavdevice. That library is loaded here and not with the
-// program, because it brings eighty others along, which cost every start 17 MB and half its time;
-// once loaded it stays. FW_ENOTSUP when it is not there. Any thread.
+// program, because it brings over seventy others along, which cost every start 15 MB and a third of
+// its CPU time; once loaded it stays. FW_ENOTSUP when it is not there. Any thread.
 int fw_library_device_input(const struct AVInputFormat **input, struct fw_error *error);
 
 #endif
