@@ -75,9 +75,17 @@ static void fill_defaults(struct fw_loader *loader)
 static void choose_model(struct fw_loader *loader, const json_t *root)
 {
     struct fw_config *config = loader->config;
-    if (config->models.prototxt != NULL && config->models.caffemodel != NULL &&
-        !is_given(json_object_get(root, "detector"), "model"))
+    bool has_network = config->models.prototxt != NULL;
+    bool has_weights = config->models.caffemodel != NULL;
+    if (is_given(json_object_get(root, "detector"), "model"))
+        return;
+    if (has_network && has_weights)
         set_once(loader, &config->detector.model, fw_strdup("res10"));
+    else if (has_network || has_weights)
+        fw_loader_report_at(loader, has_network ? "/models/prototxt" : "/models/caffemodel",
+                            FW_SEVERITY_WARNING,
+                            "is not used, because res10 needs both models.prototxt and "
+                            "models.caffemodel; give the other too, or leave this one out");
 }
 
 // Whether TEXT is "HOST:PORT" with HOST being this very machine.
@@ -116,6 +124,21 @@ static bool is_http(const struct fw_url *url)
     return strcmp(url->scheme, "http") == 0 || strcmp(url->scheme, "https") == 0;
 }
 
+// Alerts carry it, and they are for others.
+static void check_public_base_url(struct fw_loader *loader)
+{
+    struct fw_url *url = NULL;
+    const char *text = loader->config->s3.public_base_url;
+    if (text == NULL)
+        return;
+    int status = fw_url_parse(&url, text, NULL, NULL, loader->secrets, NULL);
+    loader->no_memory = loader->no_memory || status == FW_ENOMEM;
+    if (status == FW_OK && (url->username != NULL || fw_secret_is_set(url->password)))
+        fw_loader_report_at(loader, "/s3/public_base_url", FW_SEVERITY_ERROR,
+                            "holds a login, which every alert would tell; write it without");
+    fw_url_destroy(url);
+}
+
 static void check_services(struct fw_loader *loader, const json_t *root)
 {
     const struct fw_config *config = loader->config;
@@ -147,6 +170,7 @@ void fw_config_finish_common(struct fw_loader *loader, const json_t *root)
     choose_model(loader, root);
     check_listen(loader);
     check_services(loader, root);
+    check_public_base_url(loader);
 }
 
 // --- cameras ---
@@ -209,6 +233,21 @@ static void merge_outputs(struct fw_loader *loader, struct fw_camera_config *cam
     publish->output_count++;
 }
 
+// After merge_outputs(): no output is written to twice, and none over what the camera watches.
+static void check_merged_outputs(struct fw_loader *loader, const struct fw_camera_config *camera)
+{
+    struct fw_url *const *outputs = camera->publish.outputs;
+    for (size_t i = 0; i < camera->publish.output_count; i++) {
+        if (camera->url != NULL && is_same_url(outputs[i], camera->url))
+            fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
+                             "publishes to the very address that it watches; give it another");
+        for (size_t k = 0; k < i; k++)
+            if (is_same_url(outputs[i], outputs[k]))
+                fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
+                                 "publishes to the same output twice; leave one of the two out");
+    }
+}
+
 static void choose_source(struct fw_loader *loader, struct fw_camera_config *camera,
                           const json_t *object)
 {
@@ -236,6 +275,7 @@ void fw_config_finish_camera(struct fw_loader *loader, struct fw_camera_config *
     choose_source(loader, camera, object);
     check_outputs(loader, camera);
     merge_outputs(loader, camera);
+    check_merged_outputs(loader, camera);
     const struct fw_config *config = loader->config;
     if (camera->save_snapshots && !config->local_mocks.use_mock_s3 && !config->s3.enabled)
         fw_loader_report_at(loader, "/save_snapshots", FW_SEVERITY_WARNING,
@@ -336,6 +376,12 @@ static void check_sinks(struct fw_loader *loader, const json_t *list)
         }
         fw_loader_leave(loader, item);
     }
+    size_t total =
+        next + config->local_mocks.use_mock_mq + (config->backend_alert_url != NULL ? 1 : 0);
+    if (total > FW_DISPATCHER_MAX_SINKS)
+        fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
+                         "makes %zu places that alerts go to, and %d are possible; leave some out",
+                         total, FW_DISPATCHER_MAX_SINKS);
     fw_loader_leave(loader, mark);
 }
 

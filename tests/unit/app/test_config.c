@@ -53,6 +53,12 @@ static char *printed(const struct load *load)
 // MEMBERS before the smallest camera.
 #define ROOT(members) "{" members ", \"cameras\": [{\"id\": \"a\", \"rtsp\": \"rtsp://h/s\"}]}"
 
+// Eight sinks whose names begin with PREFIX.
+#define SINK(name) "{\"name\": \"" name "\", \"type\": \"file\", \"path\": \"" name "\"}"
+#define SINKS_4(prefix)                                                                            \
+    SINK(prefix "1") "," SINK(prefix "2") "," SINK(prefix "3") "," SINK(prefix "4")
+#define SINKS_8(prefix) SINKS_4(prefix "x") ", " SINKS_4(prefix "y")
+
 static const struct {
     const char *text;
     const char *line; // the whole of it, or its beginning where it ends with "..."
@@ -78,6 +84,17 @@ static const struct {
      "t.json:1:21: cameras[0].id is no name that fits into addresses and file names; write ..."},
     {"{\"cameras\": [{\"id\": \"..\", \"rtsp\": \"x\"}]}",
      "t.json:1:21: cameras[0].id is no name ..."},
+    // Outputs.
+    {CAMERA(", \"ffmpeg_output\": \"rtsp://h/s\""),
+     "t.json:1:14: cameras[0] publishes to the very address that it watches; give it another"},
+    {CAMERA(", \"publish\": {\"outputs\": [\"rtmp://h/1\", \"rtmp://h/2\", \"rtmp://h/1\"]}"),
+     "t.json:1:14: cameras[0] publishes to the same output twice; leave one of the two out"},
+    // Alerts.
+    {ROOT("\"s3\": {\"public_base_url\": \"https://me:pass-word@h/b\"}"),
+     "t.json:1:28: s3.public_base_url holds a login, which every alert would tell; write it "
+     "without"},
+    {ROOT("\"sinks\": [" SINKS_8("a") ", " SINKS_8("b") "], \"backend_alert_url\": \"http://h/\""),
+     "t.json:1:11: sinks makes 17 places that alerts go to, and 16 are possible; leave some out"},
     // Types, ranges, choices.
     {CAMERA(", \"analyze_fps\": \"5\""), "t.json:1:63: cameras[0].analyze_fps is a string; write a "
                                          "number from 0 to 1000, for example 10"},
@@ -229,6 +246,8 @@ static const struct {
      "t.json:1:13: warning: alerts.cooldown_s has no effect in this version; ..."},
     {ROOT("\"alerts\": {\"snapshot_wait_s\": 5}"),
      "t.json:1:13: warning: alerts.snapshot_wait_s has ..."},
+    {ROOT("\"models\": {\"caffemodel\": \"c\"}"),
+     "t.json:1:27: warning: models.caffemodel is not used, because res10 needs both ..."},
     {CAMERA(", \"test_video\": \"a.mp4\""), "t.json:1:62: warning: cameras[0].test_video is played "
                                             "in place of rtsp; leave one of the ..."},
     {CAMERA(", \"save_snapshots\": true"),
