@@ -21,6 +21,22 @@ static const char *camera_title(const struct fw_supervised_camera *camera)
     return camera->config->name ? camera->config->name : camera->config->id;
 }
 
+// TEXT as JSON, with what is not UTF-8 repaired: reasons are cut at a length, and some of their
+// words come from the environment, from libraries and from peers.
+static json_t *text_json(const char *text)
+{
+    json_t *json = json_string(text);
+    if (json)
+        return json;
+    struct fw_text quoted = FW_TEXT_INIT;
+    fw_text_append(&quoted, "\"");
+    fw_text_append_json(&quoted, text);
+    fw_text_append(&quoted, "\"");
+    json = json_loads(fw_text_get(&quoted), JSON_DECODE_ANY, NULL);
+    fw_text_free(&quoted);
+    return json;
+}
+
 static json_t *utc_json(int64_t utc_us)
 {
     char text[FW_UTC_TEXT_SIZE];
@@ -33,14 +49,14 @@ static json_t *outputs_json(const struct fw_supervised_camera *camera,
 {
     json_t *list = json_array();
     for (int i = 0; i < status->output_count && i < camera->options.output_count; i++)
-        json_array_append_new(list, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:s}", "url",
-                                              camera->outputs[i].url->display, "open",
+        json_array_append_new(list, json_pack("{s:o, s:b, s:I, s:I, s:I, s:I, s:o}", "url",
+                                              text_json(camera->outputs[i].url->display), "open",
                                               status->outputs[i].is_open, "packets",
                                               (json_int_t)status->outputs[i].packets, "bytes",
                                               (json_int_t)status->outputs[i].bytes, "dropped",
                                               (json_int_t)status->outputs[i].dropped, "reconnects",
                                               (json_int_t)status->outputs[i].reconnects, "reason",
-                                              status->outputs[i].reason));
+                                              text_json(status->outputs[i].reason)));
     return list;
 }
 
@@ -57,17 +73,17 @@ static json_t *camera_json(const struct fw_supervised_camera *camera)
 {
     struct fw_camera_status status;
     fw_camera_get_status(camera->camera, &status);
-    return json_pack("{s:s, s:s, s:s?, s:s, s:s, s:o, s:i, s:i, s:f, s:f, s:i, s:o, s:I, s:I, "
-                     "s:f, s:s, s:o}",
-                     "id", camera->config->id, "name", camera_title(camera), "location",
-                     camera->config->location, "state", fw_camera_state_name(status.state),
-                     "reason", status.reason, "since", utc_json(status.state_since_utc_us), "width",
-                     status.width, "height", status.height, "fps", status.fps, "analyses_fps",
-                     status.analyses_fps, "faces", status.faces, "frames", frames_json(&status),
-                     "reconnects", (json_int_t)status.reconnects, "tracks",
-                     (json_int_t)status.tracks_confirmed, "lag_ms",
-                     (double)status.analysis_lag_us / (double)FW_US_PER_MS, "model",
-                     camera->options.model, "outputs", outputs_json(camera, &status));
+    return json_pack("{s:s, s:o, s:o?, s:s, s:o, s:o, s:i, s:i, s:f, s:f, s:i, s:o, s:I, s:I, "
+                     "s:f, s:o, s:o}",
+                     "id", camera->config->id, "name", text_json(camera_title(camera)), "location",
+                     camera->config->location ? text_json(camera->config->location) : NULL, "state",
+                     fw_camera_state_name(status.state), "reason", text_json(status.reason),
+                     "since", utc_json(status.state_since_utc_us), "width", status.width, "height",
+                     status.height, "fps", status.fps, "analyses_fps", status.analyses_fps, "faces",
+                     status.faces, "frames", frames_json(&status), "reconnects",
+                     (json_int_t)status.reconnects, "tracks", (json_int_t)status.tracks_confirmed,
+                     "lag_ms", (double)status.analysis_lag_us / (double)FW_US_PER_MS, "model",
+                     text_json(camera->options.model), "outputs", outputs_json(camera, &status));
 }
 
 // Gives JSON away as text, compact.
@@ -99,8 +115,10 @@ static char *events_json(void *opaque, int limit)
 static void append_reason(json_t *reasons, const char *kind, const char *name, const char *state,
                           const char *why)
 {
-    json_array_append_new(reasons,
-                          json_sprintf("%s %s: %s%s%s", kind, name, state, *why ? ", " : "", why));
+    struct fw_text text = FW_TEXT_INIT;
+    fw_text_appendf(&text, "%s %s: %s%s%s", kind, name, state, *why ? ", " : "", why);
+    json_array_append_new(reasons, text_json(fw_text_get(&text)));
+    fw_text_free(&text);
 }
 
 static const char *sink_state_name(enum fw_sink_state state)
