@@ -16,12 +16,16 @@
 #define LOOK_MS     20 // how long a wait goes without a look at the cancel object
 #define LOSSLESS_MS 10000
 #define MARGIN_US   FW_US_PER_S
-#define MAX_REPORTS 32
 
 // A report with what it borrows, told after the lock was given back.
 struct pending {
     struct fw_face_report report;
     struct fw_shot shot; // its picture is a reference of our own
+};
+
+struct pending_list {
+    struct pending *items;
+    size_t count, capacity;
 };
 
 // GATE is the source thread's. LOCK guards the rest: the pool's threads, the picture thread and
@@ -168,13 +172,25 @@ static void lend_picture(struct fw_analyse *analyse, struct fw_frame *frame,
     pending->report.picture = frame;
 }
 
+// Room for all that one call of the tracker can change: every track ends, every face of FACES
+// appears. The lock is held.
+static int make_room(const struct fw_analyse *analyse, size_t faces, struct pending_list *list)
+{
+    size_t capacity = analyse->track_count + faces;
+
+    list->items = capacity > 0 ? calloc(capacity, sizeof(*list->items)) : NULL;
+    list->capacity = list->items ? capacity : 0;
+    return list->capacity == capacity ? FW_OK : FW_ENOMEM;
+}
+
 // What the tracker's latest call changed. FRAME is NULL when no picture was analysed. The lock is
 // held.
-static int collect(struct fw_analyse *analyse, struct fw_frame *frame, struct pending *pending)
+static void collect(struct fw_analyse *analyse, struct fw_frame *frame, struct pending_list *list)
 {
-    int count = 0;
+    struct pending *pending = list->items;
+    size_t count = 0;
 
-    for (size_t i = 0; i < analyse->track_count && count < MAX_REPORTS; i++) {
+    for (size_t i = 0; i < analyse->track_count && count < list->capacity; i++) {
         const struct fw_track *track = &analyse->tracks[i];
 
         if (track->is_new && track->state != FW_TRACK_ENDED && frame) {
@@ -188,21 +204,26 @@ static int collect(struct fw_analyse *analyse, struct fw_frame *frame, struct pe
             fill_report(analyse, track, FW_REPORT_LEFT, "lost", &pending[count++]);
         }
     }
-    return count;
+    list->count = count;
 }
 
 // The lock is not held: listeners may ask for the status.
-static void tell(struct fw_analyse *analyse, struct pending *pending, int count)
+static void tell(struct fw_analyse *analyse, struct pending *pending)
 {
     const struct fw_camera_listener *listener = analyse->options.listener;
 
-    for (int i = 0; i < count; i++) {
-        pending[i].report.others = pending[i].shot.others;
-        pending[i].report.other_tracks = pending[i].shot.other_tracks;
-        if (listener && listener->face)
-            listener->face(listener->opaque, analyse->options.camera->id, &pending[i].report);
-        fw_frame_unref(pending[i].shot.picture);
-    }
+    pending->report.others = pending->shot.others;
+    pending->report.other_tracks = pending->shot.other_tracks;
+    if (listener && listener->face)
+        listener->face(listener->opaque, analyse->options.camera->id, &pending->report);
+    fw_frame_unref(pending->shot.picture);
+}
+
+static void tell_all(struct fw_analyse *analyse, struct pending_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        tell(analyse, &list->items[i]);
+    free(list->items);
 }
 
 // ---- analyses
@@ -217,44 +238,44 @@ static void forget_tracks(struct fw_analyse *analyse, int status)
 }
 
 static int track_faces(struct fw_analyse *analyse, struct fw_frame *frame,
-                       const struct fw_faces *faces, struct pending *pending)
+                       const struct fw_faces *faces, struct pending_list *list)
 {
     int64_t now_us = fw_monotonic_us();
-    int status = fw_tracker_update(analyse->tracker, frame->capture_mono_us, faces->items,
-                                   faces->count, &analyse->tracks, &analyse->track_count);
-    int count;
+    int status = make_room(analyse, faces->count, list);
 
+    if (status)
+        return status;
+    status = fw_tracker_update(analyse->tracker, frame->capture_mono_us, faces->items, faces->count,
+                               &analyse->tracks, &analyse->track_count);
     if (status) {
         forget_tracks(analyse, status);
-        return 0;
+        return status;
     }
     analyse->updated_us = now_us;
     analyse->utc_minus_mono_us = frame->capture_utc_us - frame->capture_mono_us;
     analyse->lag_us = fw_utc_us() - frame->capture_utc_us;
     fw_rate_count(&analyse->rate, now_us);
     fw_shots_update(&analyse->shots, frame, analyse->tracks, analyse->track_count);
-    count = collect(analyse, frame, pending);
+    collect(analyse, frame, list);
     fw_shots_keep_only(&analyse->shots, analyse->tracks, analyse->track_count);
-    return count;
+    return FW_OK;
 }
 
 static void on_done(void *opaque, struct fw_frame *frame, const struct fw_faces *faces, int status,
                     const struct fw_error *error)
 {
     struct fw_analyse *analyse = opaque;
-    struct pending *pending = calloc(MAX_REPORTS, sizeof(*pending));
-    int count = 0;
+    struct pending_list list = {0};
 
     if (status)
         fw_log_warning(analyse->options.log, "a picture could not be analysed: %s", error->message);
-    else if (!pending)
-        fw_log_error(analyse->options.log, "a picture was not analysed: out of memory");
     pthread_mutex_lock(&analyse->lock.mutex);
-    if (status == FW_OK && pending)
-        count = track_faces(analyse, frame, faces, pending);
+    if (status == FW_OK)
+        status = track_faces(analyse, frame, faces, &list);
     pthread_mutex_unlock(&analyse->lock.mutex);
-    tell(analyse, pending, count);
-    free(pending);
+    if (status == FW_ENOMEM)
+        fw_log_error(analyse->options.log, "faces were not tracked: out of memory");
+    tell_all(analyse, &list);
     pthread_mutex_lock(&analyse->lock.mutex);
     analyse->in_flight = false;
     pthread_cond_broadcast(&analyse->lock.changed);
@@ -288,29 +309,24 @@ void fw_analyse_frame(struct fw_analyse *analyse, struct fw_frame *frame)
 
 void fw_analyse_advance(struct fw_analyse *analyse, int64_t now_us)
 {
-    struct pending *pending;
-    int count = 0;
+    struct pending_list list = {0};
 
     if (analyse->options.is_lossless)
-        return;
-    pending = calloc(MAX_REPORTS, sizeof(*pending));
-    if (!pending)
         return;
     pthread_mutex_lock(&analyse->lock.mutex);
     // A margin, because a picture that was taken just before now may still be on its way.
     if (analyse->client && !fw_pool_client_is_busy(analyse->client) && analyse->updated_us &&
-        now_us - analyse->updated_us > 2 * MARGIN_US) {
+        now_us - analyse->updated_us > 2 * MARGIN_US && make_room(analyse, 0, &list) == FW_OK) {
         int status = fw_tracker_advance(analyse->tracker, now_us - MARGIN_US, &analyse->tracks,
                                         &analyse->track_count);
         if (status)
             forget_tracks(analyse, status);
         else
-            count = collect(analyse, NULL, pending);
+            collect(analyse, NULL, &list);
         fw_shots_keep_only(&analyse->shots, analyse->tracks, analyse->track_count);
     }
     pthread_mutex_unlock(&analyse->lock.mutex);
-    tell(analyse, pending, count);
-    free(pending);
+    tell_all(analyse, &list);
 }
 
 // ---- what others read
@@ -373,7 +389,7 @@ void fw_analyse_end(struct fw_analyse *analyse)
         pthread_mutex_lock(&analyse->lock.mutex);
         fill_report(analyse, track, FW_REPORT_LEFT, "camera_stopped", &pending);
         pthread_mutex_unlock(&analyse->lock.mutex);
-        tell(analyse, &pending, 1);
+        tell(analyse, &pending);
     }
     pthread_mutex_lock(&analyse->lock.mutex);
     analyse->tracks = NULL;
