@@ -369,21 +369,23 @@ static void mask_userinfo(const char *text, struct fw_text *out)
     fw_text_append(out, text);
 }
 
-void fw_secrets_redact(const struct fw_secrets *secrets, const char *text, struct fw_text *out)
+int fw_secrets_redact(const struct fw_secrets *secrets, const char *text, struct fw_text *out)
 {
     if (!text)
-        return;
+        return FW_OK;
     if (!secrets) {
         mask_userinfo(text, out);
-        return;
+        return out->failed ? FW_ENOMEM : FW_OK;
     }
     struct fw_text masked = FW_TEXT_INIT;
     mask_spellings(secrets->state, text, &masked);
-    if (masked.failed)
+    bool failed = masked.failed;
+    if (failed)
         fw_text_append(out, NO_MEMORY);
     else
         mask_userinfo(fw_text_get(&masked), out);
     fw_text_free(&masked);
+    return failed || out->failed ? FW_ENOMEM : FW_OK;
 }
 
 struct fw_secret *fw_secret_create(struct fw_secrets *secrets, const char *value)

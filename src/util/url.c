@@ -298,14 +298,14 @@ static int set_display(struct fw_url *url, const struct fw_secrets *secrets)
         append_masked_query(&plain, fw_secret_reveal(url->query));
     }
     // Where a password with '/' was taken for a host and a path, its rest stands before an '@'.
+    int status = FW_ENOMEM;
     if (!plain.failed)
-        fw_secrets_redact(secrets, fw_text_get(&plain), &masked);
+        status = fw_secrets_redact(secrets, fw_text_get(&plain), &masked);
     if (plain.data)
         fw_wipe(plain.data, plain.length);
-    bool failed = plain.failed;
     fw_text_free(&plain);
     url->display = fw_text_steal(&masked);
-    return url->display && !failed ? FW_OK : FW_ENOMEM;
+    return status;
 }
 
 // TEXT is no URL with "://": a file, a device, or a slip.

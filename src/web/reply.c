@@ -47,10 +47,10 @@ enum MHD_Result fw_web_reply_text(struct fw_web *web, struct MHD_Connection *con
                                   unsigned status, const char *content_type, const char *text)
 {
     struct fw_text clean = FW_TEXT_INIT;
-    fw_secrets_redact(web->secrets, text, &clean);
+    bool failed = fw_secrets_redact(web->secrets, text, &clean) < 0;
     fw_text_append(&clean, "");
+    failed = failed || clean.failed;
     size_t length = clean.length;
-    bool failed = clean.failed;
     char *data = fw_text_steal(&clean);
     if (failed || (!data && length > 0)) {
         free(data);
