@@ -1,6 +1,7 @@
 // Alerts as lines of a file (JSON Lines), each appended by one write and synced before it counts.
 //
-// One process writes; others read, rotate or remove the file as they like: before each line the
+// One process writes, which a lock sees to: half a line is taken back by its length, and that must
+// not cut off another's. Others read, rotate or remove the file as they like: before each line the
 // path is looked at again, and opened anew when another file (or none) lies there.
 #include "alert/sink.h"
 #include "util/log.h"
@@ -68,6 +69,19 @@ static int mend_tail(struct file_sink *sink, struct fw_error *error)
     return FW_OK;
 }
 
+// Fails when another process writes to the file. A file system without locks is used all the same.
+static int lock_file(const struct file_sink *sink, struct fw_error *error)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    if (fcntl(sink->fd, F_SETLK, &lock) == 0 || (errno != EACCES && errno != EAGAIN))
+        return FW_OK;
+    return fw_fail(error, FW_EIO,
+                   "another faceworker writes its alerts to '%s'; give each a file (or "
+                   "worker.state_dir) of its own",
+                   sink->path);
+}
+
 static int open_file(struct file_sink *sink, struct fw_error *error)
 {
     struct stat info;
@@ -84,6 +98,8 @@ static int open_file(struct file_sink *sink, struct fw_error *error)
         status = fw_fail(error, FW_EINVAL, "'%s' is no regular file; name one for the alerts",
                          sink->path);
     else
+        status = lock_file(sink, error);
+    if (status == FW_OK)
         status = mend_tail(sink, error);
     if (status != FW_OK)
         close_file(sink);

@@ -4,7 +4,8 @@
 // is kept in an index, oldest first, so that no put has to walk the folder.
 //
 // The marker file says since when the folder is ours: files older than it are somebody else's and
-// are neither counted nor removed.
+// are neither counted nor removed. It is locked while the store is open, because another process
+// would take what is being written for a crash's rest, and would not see the bytes of the other.
 #include "storage/index.h"
 #include "storage/store.h"
 #include "util/cancel.h"
@@ -33,6 +34,7 @@ enum { MAX_DEPTH = 16, CHUNK_BYTES = 256 * 1024, MAX_REMOVALS = 256 };
 struct dir_store {
     char *path; // absolute
     int fd;
+    int marker_fd; // holds the lock
     int64_t max_bytes, max_age_us;
     const struct fw_log *log;
     bool has_mutex;
@@ -228,21 +230,31 @@ static int open_folder(struct dir_store *store, const char *dir, struct fw_error
     return store->fd >= 0 ? FW_OK : fail(dir, errno, "open the folder", error);
 }
 
-// Marks the folder as a store when it is not yet, which shows too that it can be written.
-static int mark_folder(const struct dir_store *store, int64_t *since_us, struct fw_error *error)
+// Fails when another process has the folder. A file system without locks is used all the same.
+static int lock_folder(const struct dir_store *store, struct fw_error *error)
 {
-    int fd = openat(store->fd, MARKER, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    struct stat info;
-    int status = FW_OK;
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
-    if (fd < 0)
+    if (fcntl(store->marker_fd, F_SETLK, &lock) == 0 || (errno != EACCES && errno != EAGAIN))
+        return FW_OK;
+    return fw_fail(error, FW_EIO,
+                   "another faceworker stores its snapshots in '%s'; give each a "
+                   "worker.state_dir of its own",
+                   store->path);
+}
+
+// Marks the folder as a store when it is not yet, which shows too that it can be written.
+static int mark_folder(struct dir_store *store, int64_t *since_us, struct fw_error *error)
+{
+    struct stat info;
+
+    store->marker_fd = openat(store->fd, MARKER, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (store->marker_fd < 0)
         return fail(store->path, errno, "write into the folder", error);
-    if (fstat(fd, &info) != 0)
-        status = fail(store->path, errno, "look into the folder", error);
-    else
-        *since_us = time_of(&info);
-    close(fd);
-    return status;
+    if (fstat(store->marker_fd, &info) != 0)
+        return fail(store->path, errno, "look into the folder", error);
+    *since_us = time_of(&info);
+    return lock_folder(store, error);
 }
 
 static int dir_open(void **state, const struct fw_store_options *options, struct fw_error *error)
@@ -258,6 +270,7 @@ static int dir_open(void **state, const struct fw_store_options *options, struct
         return fw_fail(error, FW_ENOMEM, "no memory for the store of snapshots");
     *state = store;
     store->fd = -1;
+    store->marker_fd = -1;
     store->max_bytes = options->max_bytes;
     store->max_age_us = options->max_age_us;
     store->log = options->log;
@@ -278,6 +291,8 @@ static void dir_close(void *state)
 {
     struct dir_store *store = state;
 
+    if (store->marker_fd >= 0)
+        close(store->marker_fd);
     if (store->fd >= 0)
         close(store->fd);
     if (store->has_mutex)

@@ -38,7 +38,8 @@ extern const struct fw_store_backend fw_store_dir;
 struct fw_store;
 
 // FW_OK with *STORE the caller's; else *STORE is NULL and ERROR says why: FW_EINVAL (unknown
-// backend, no folder named), FW_EIO (it can't be made or written), FW_EFULL, FW_ENOMEM. "dir"
+// backend, no folder named), FW_EIO (it can't be made or written, or another process has it open),
+// FW_EFULL, FW_ENOMEM. "dir"
 // removes what a crash left half-written and looks at all its files, so that it knows their bytes
 // and ages. Files that were there before the folder was first used as a store are left alone.
 int fw_store_open(struct fw_store **store, const struct fw_store_options *options,

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char folder[64];
@@ -188,6 +189,29 @@ static void says_what_is_wrong_with_a_path(void **state)
     assert_non_null(strstr(error.message, "pigeon"));
 }
 
+static void two_processes_do_not_share_a_file(void **state)
+{
+    const char *path = path_of("alerts.jsonl");
+    struct fw_sink_options options = {.type = "file", .name = "alerts", .path = path};
+    struct fw_sink *sink = opened(path), *second = NULL;
+    struct fw_error error = {0};
+    int status = 0;
+    pid_t child = fork();
+    (void)state;
+
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(fw_sink_open(&second, &options, &error) == FW_EIO &&
+                      strstr(error.message, "another faceworker writes its alerts to")
+                  ? 0
+                  : 1);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    fw_sink_close(sink);
+    sink = opened(path); // free again
+    fw_sink_close(sink);
+}
+
 static void waits_for_a_path_that_became_impossible(void **state)
 {
     const char *path = path_of("sub/alerts.jsonl");
@@ -216,6 +240,7 @@ int run_sink_file_tests(void)
         TEST(a_full_disk_leaves_no_half_line),
         TEST(says_what_is_wrong_with_a_path),
         TEST(waits_for_a_path_that_became_impossible),
+        TEST(two_processes_do_not_share_a_file),
     };
 #undef TEST
 

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -228,6 +229,27 @@ static void says_who_may_not_write(void **state)
     assert_non_null(strstr(error.message, "the right to write"));
 }
 
+static void two_processes_do_not_share_a_folder(void **state)
+{
+    struct fw_store_options options = {.backend = "dir", .dir = folder};
+    struct fw_store *store = open_with(0, 0, NULL), *second = NULL;
+    struct fw_error error = {0};
+    int status = 0;
+    pid_t child = fork();
+    (void)state;
+
+    assert_true(child >= 0);
+    if (child == 0)
+        _exit(fw_store_open(&second, &options, &error) == FW_EIO &&
+                      strstr(error.message, "another faceworker stores its snapshots in")
+                  ? 0
+                  : 1);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    fw_store_close(store);
+    fw_store_close(open_with(0, 0, NULL)); // free again
+}
+
 static void cleans_up_after_a_crash(void **state)
 {
     struct fw_store *store;
@@ -419,6 +441,7 @@ int main(void)
         TEST(says_what_is_wrong_with_a_folder),
         TEST(says_who_may_not_write),
         TEST(cleans_up_after_a_crash),
+        TEST(two_processes_do_not_share_a_folder),
         TEST(the_oldest_go_when_there_are_too_many_bytes),
         TEST(an_old_store_is_swept_at_its_opening),
         TEST(files_age_out_while_nothing_is_put),
