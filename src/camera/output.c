@@ -55,6 +55,7 @@ struct fw_output {
 
     // The writer's.
     AVFormatContext *format;
+    bool has_header; // and no trailer yet
     struct fw_deadline deadline;
     int64_t first_dts;
     unsigned opens;
@@ -330,6 +331,7 @@ static int open_target(struct fw_output *output, const char *revealed, struct fw
         }
     }
     averror = avformat_write_header(output->format, &options);
+    output->has_header = averror >= 0;
     if (averror < 0)
         status = fw_av_fail(error, averror, &output->deadline, display);
 done:
@@ -337,14 +339,27 @@ done:
     return status;
 }
 
-// Closes without a trailer.
+static int write_trailer(struct fw_output *output)
+{
+    fw_deadline_set(&output->deadline, CLOSE_TIMEOUT_MS);
+    output->has_header = false;
+    return av_write_trailer(output->format);
+}
+
+// Closes, without a trailer where the connection is not the muxer's own. One that is (RTSP's) is
+// closed by nothing but the trailer.
 static void abandon(struct fw_output *output)
 {
     if (!output->format)
         return;
-    fw_deadline_set(&output->deadline, CLOSE_TIMEOUT_MS);
-    if (!(output->format->oformat->flags & AVFMT_NOFILE))
+    if (output->format->oformat->flags & AVFMT_NOFILE) {
+        if (output->has_header)
+            write_trailer(output);
+    } else {
+        fw_deadline_set(&output->deadline, CLOSE_TIMEOUT_MS);
         avio_closep(&output->format->pb);
+    }
+    output->has_header = false;
     avformat_free_context(output->format);
     output->format = NULL;
 }
@@ -429,8 +444,7 @@ static int write_all(struct fw_output *output, struct fw_error *error)
         if (status)
             return status;
     }
-    fw_deadline_set(&output->deadline, CLOSE_TIMEOUT_MS);
-    averror = av_write_trailer(output->format);
+    averror = write_trailer(output);
     if (averror < 0)
         return fw_av_fail(error, averror, &output->deadline, output->url->display);
     return FW_OK;

@@ -1,6 +1,7 @@
 #include "camera/publish.h"
 
 #include "camera/output.h"
+#include "util/clock.h"
 #include <libavcodec/avcodec.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,12 +85,15 @@ void fw_publish_get_status(struct fw_publish *publish, struct fw_camera_status *
 
 int fw_publish_finish(struct fw_publish *publish, bool now, int64_t timeout_ms)
 {
+    int64_t until_us = fw_monotonic_us() + (timeout_ms + GRACE_MS) * FW_US_PER_MS;
     int lost = 0;
 
     for (int i = 0; i < publish->count; i++)
         fw_output_close(publish->outputs[i], now, timeout_ms);
-    for (int i = 0; i < publish->count; i++)
-        lost += fw_output_join(publish->outputs[i], timeout_ms + GRACE_MS) != FW_OK;
+    for (int i = 0; i < publish->count; i++) {
+        int64_t left_ms = (until_us - fw_monotonic_us()) / FW_US_PER_MS;
+        lost += fw_output_join(publish->outputs[i], left_ms > 0 ? left_ms : 0) != FW_OK;
+    }
     return lost;
 }
 

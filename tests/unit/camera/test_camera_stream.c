@@ -13,6 +13,7 @@
 #include "util/thread.h"
 #include "util/url.h"
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -258,7 +259,7 @@ static void damage_is_left_out(void **state)
 // ---- peers that misbehave
 
 // A server on a port of its own. HOW decides what it does with each connection.
-enum manner { SILENT, GARBAGE, UNAUTHORIZED, NOT_FOUND, HANGS_UP };
+enum manner { SILENT, GARBAGE, UNAUTHORIZED, NOT_FOUND, HANGS_UP, DROPS_PUBLISHER };
 struct server {
     int fd, port;
     enum manner manner;
@@ -268,6 +269,12 @@ struct server {
 
 static void answer(int fd, enum manner manner, char *request)
 {
+    static const char *const lines[][2] = {
+        [UNAUTHORIZED] = {"401 Unauthorized", "WWW-Authenticate: Basic realm=\"camera\"\r\n"},
+        [NOT_FOUND] = {"404 Not Found", ""},
+        [DROPS_PUBLISHER] = {"200 OK", "Session: 1\r\n"
+                                       "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"},
+    };
     const char *cseq = strstr(request, "CSeq: ");
     char reply[256];
     int length;
@@ -277,10 +284,8 @@ static void answer(int fd, enum manner manner, char *request)
         send(fd, reply, sizeof(reply), MSG_NOSIGNAL);
         return;
     }
-    length = snprintf(reply, sizeof(reply), "RTSP/1.0 %s\r\nCSeq: %d\r\n%s\r\n",
-                      manner == NOT_FOUND ? "404 Not Found" : "401 Unauthorized",
-                      cseq ? atoi(cseq + 6) : 1,
-                      manner == NOT_FOUND ? "" : "WWW-Authenticate: Basic realm=\"camera\"\r\n");
+    length = snprintf(reply, sizeof(reply), "RTSP/1.0 %s\r\nCSeq: %d\r\n%s\r\n", lines[manner][0],
+                      cseq ? atoi(cseq + 6) : 1, lines[manner][1]);
     send(fd, reply, (size_t)length, MSG_NOSIGNAL);
 }
 
@@ -300,6 +305,8 @@ static void serve(struct server *server, int fd)
         request[length] = '\0';
         if (server->manner != SILENT)
             answer(fd, server->manner, request);
+        if (server->manner == DROPS_PUBLISHER && strncmp(request, "RECORD", 6) == 0)
+            break;
     }
     close(fd);
 }
@@ -686,6 +693,44 @@ static void blocked_output_delays_nothing(void **state)
     stop_server(&server);
 }
 
+static int open_files(void)
+{
+    DIR *folder = opendir("/proc/self/fd");
+    int count = 0;
+
+    assert_non_null(folder);
+    while (readdir(folder))
+        count++;
+    closedir(folder);
+    return count;
+}
+
+// A server that restarts again and again costs nothing that stays.
+static void lost_output_leaves_no_socket(void **state)
+{
+    struct camera_fixture fixture;
+    struct fw_camera_status status = {0};
+    struct server server;
+    char text[64];
+    int before;
+
+    (void)state;
+    start_server(&server, DROPS_PUBLISHER);
+    snprintf(text, sizeof(text), "rtsp://127.0.0.1:%d/live", server.port);
+    before = open_files();
+    prepare_camera(&fixture, clip, text);
+    fixture.options.test_video_realtime = true;
+    start_camera(&fixture);
+    for (int i = 0; i < 1500 && status.outputs[0].reconnects < 3; i++) {
+        poll(NULL, 0, 20);
+        fw_camera_get_status(fixture.camera, &status);
+    }
+    assert_true(status.outputs[0].reconnects >= 3);
+    end_camera(&fixture);
+    assert_int_equal(open_files(), before);
+    stop_server(&server);
+}
+
 static void missing_folder_is_said_and_retried(void **state)
 {
     struct camera_fixture fixture;
@@ -804,6 +849,7 @@ int main(void)
         cmocka_unit_test(missing_camera_backs_off_and_stops),
         cmocka_unit_test(silent_camera_stops_in_time),
         cmocka_unit_test(blocked_output_delays_nothing),
+        cmocka_unit_test(lost_output_leaves_no_socket),
         cmocka_unit_test(missing_folder_is_said_and_retried),
         cmocka_unit_test(what_cannot_work_is_refused),
         cmocka_unit_test(live_slot_is_filled_while_watched),
