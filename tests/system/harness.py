@@ -150,13 +150,17 @@ class MediaMtx:
             self.process.terminate()
             self.process = None
 
-    def is_ready(self, path):
-        """Whether somebody publishes PATH, by MediaMTX's own word."""
+    def path(self, path):
+        """What MediaMTX itself says of PATH; {} when it says nothing."""
         url = f"http://127.0.0.1:{self.api_port}/v3/paths/get/{path}"
         with contextlib.suppress(OSError):
             with urllib.request.urlopen(url, timeout=2) as answer:
-                return json.load(answer)["ready"]
-        return False
+                return json.load(answer)
+        return {}
+
+    def is_ready(self, path):
+        """Whether somebody publishes PATH."""
+        return self.path(path).get("ready", False)
 
     def wait_for(self, path, timeout_s=20):
         poll(lambda: self.is_ready(path), timeout_s,

@@ -36,12 +36,25 @@ class Scene:
         rate = (self.decoded("bystander") - before) / (time.monotonic() - began)
         assert rate > 22.5, f"the other camera had {rate:.1f} fps during the outage"
 
-    def recovered(self, began):
-        """Waits for new pictures; returns the seconds since BEGAN."""
+    def recovered(self):
+        """Waits for new pictures; returns the seconds since the peer's return, which is the last
+        moment at which the server did not have a stream that flows. (A server that was frozen may
+        throw its publisher out some seconds after it woke.)"""
         before = self.decoded("victim")
-        poll(lambda: self.daemon.camera("victim")["state"] == "live" and
-             self.decoded("victim") > before, 30, lambda: self.daemon.log()[-3000:])
-        return time.monotonic() - began
+        returned = flowed = time.monotonic()
+        received, source = 0, None
+
+        def is_back():
+            nonlocal returned, flowed, received, source
+            now, path = time.monotonic(), self.victim.path("victim")
+            if path.get("bytesReceived", 0) != received:
+                received, flowed = path.get("bytesReceived", 0), now
+            if not path.get("ready") or path.get("source") != source or now - flowed > 0.5:
+                returned, source = now, path.get("source")
+            camera = self.daemon.camera("victim")
+            return camera["state"] == "live" and camera["frames"]["decoded"] > before
+        poll(is_back, 40, lambda: self.daemon.log()[-3000:])
+        return time.monotonic() - returned
 
 
 @pytest.fixture
@@ -72,25 +85,21 @@ def kill_publisher(scene):
     scene.publisher.kill()
     scene.away(6, {"backoff", "stalled"})
     scene.publisher.start()
-    scene.victim.wait_for("victim")
-    return scene.recovered(time.monotonic())
+    return scene.recovered()
 
 
 def stop_server(scene):
     scene.victim.stop()
     scene.away(OUTAGE_S, {"backoff"})
     scene.victim.start()
-    scene.victim.wait_for("victim")
-    return scene.recovered(time.monotonic())
+    return scene.recovered()
 
 
 def freeze_server(scene):
     scene.victim.process.freeze()
     scene.away(OUTAGE_S, {"stalled"})
     scene.victim.process.thaw()
-    # The frozen server throws its publisher out when it wakes; the camera is back when that is.
-    poll(lambda: scene.victim.is_ready("victim"), 20, "the publisher's return")
-    return scene.recovered(time.monotonic())
+    return scene.recovered()
 
 
 OUTAGES = [kill_publisher, stop_server, freeze_server]
