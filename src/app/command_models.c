@@ -179,7 +179,7 @@ static int perform(struct models_command *command, const char *verb, char **name
         curl_global_cleanup();
     }
     close_command(command);
-    return fflush(stdout) == 0 ? exit_code : FW_EXIT_FAILED;
+    return exit_code;
 }
 
 int fw_command_models(int argc, char **argv)

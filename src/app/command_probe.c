@@ -118,7 +118,7 @@ done:
     free(password);
     fw_url_destroy(url);
     fw_command_close(&context);
-    return fflush(stdout) == 0 ? exit_code : FW_EXIT_FAILED;
+    return exit_code;
 }
 
 static bool parse_transport(const char *name, enum fw_transport *transport)

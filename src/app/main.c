@@ -1,7 +1,11 @@
 // The entry: picks the subcommand.
 #include "app/commands.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 struct command {
     const char *name, *summary;
@@ -54,7 +58,26 @@ static int run(const struct command *command, int argc, char **argv)
     char name[32];
     snprintf(name, sizeof(name), "faceworker %s", command->name);
     argv[0] = name;
-    return command->run(argc, argv);
+    int code = command->run(argc, argv);
+    // What was printed may reach its file only now.
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || code != FW_EXIT_OK)
+        return code;
+    fprintf(stderr, "%s: can't print; is the disk full?\n", name);
+    return FW_EXIT_FAILED;
+}
+
+// Takes the places of standard streams that the caller closed, so that no camera and no file of
+// alerts gets the number of one and is written into. The modes are wrong on purpose: who prints
+// shall see it fail.
+static bool fill_closed_streams(void)
+{
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        bool is_closed = fcntl(fd, F_GETFD) < 0 && errno == EBADF;
+        if (is_closed && open("/dev/null", modes[fd]) != fd)
+            return false;
+    }
+    return true;
 }
 
 static int unknown(const char *name)
@@ -83,6 +106,8 @@ static int help(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    if (!fill_closed_streams())
+        return FW_EXIT_FAILED;
     if (argc < 2) {
         print_usage(stderr);
         return FW_EXIT_USAGE;

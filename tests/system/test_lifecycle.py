@@ -1,10 +1,13 @@
 """Starts that fail, stops at odd moments, and two workers that want the same."""
+import contextlib
 import json
+import os
 import socket
+import subprocess
 import time
 
 import pytest
-from harness import Daemon, free_port, poll
+from harness import FACEWORKER, Daemon, free_port, poll
 
 
 @pytest.fixture
@@ -64,3 +67,34 @@ def test_a_signal_ends_the_waiting_for_a_backend_after_the_cameras_end(run_daemo
     daemon.stop()
     assert time.monotonic() - began < 2.5
     assert "were not delivered before the stop" in daemon.log()
+
+
+@pytest.mark.parametrize("arguments", [["help"], ["version"], ["models", "list"], ["run", "--help"],
+                                       ["check", "--print-schema"]])
+def test_what_cannot_be_printed_is_a_failure(arguments):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([FACEWORKER, *arguments], stdout=full, stderr=subprocess.PIPE, text=True,
+                              check=False)
+    assert done.returncode == 1
+    assert "can't print" in done.stderr
+    closed = subprocess.run(["sh", "-c", '"$0" "$@" >&-', FACEWORKER, *arguments], check=False,
+                            stderr=subprocess.PIPE)
+    assert closed.returncode == 1
+
+
+def test_closed_streams_are_not_mistaken_for_files(clip, models, tmp_path):
+    daemon = Daemon(tmp_path, {"models": {"dir": str(models)},
+                               "cameras": [{"id": "door", "test_video": clip}]})
+    with subprocess.Popen(["sh", "-c", 'exec "$0" run -c "$1" <&- >&- 2>&-', FACEWORKER,
+                           daemon.config]) as child:
+        def answers():
+            with contextlib.suppress(OSError):
+                return daemon.get("/healthz")[0] == 200
+            return False
+        try:
+            poll(answers, 30, "no answer")
+            for number in range(3):
+                assert os.readlink(f"/proc/{child.pid}/fd/{number}") == "/dev/null"
+        finally:
+            child.terminate()
+        assert child.wait(10) == 0
