@@ -3,6 +3,7 @@
 #include "camera/analyse.h"
 #include "camera/canvas.h"
 #include "camera/encode.h"
+#include "camera/gate.h"
 #include "camera/overlay.h"
 #include "camera/publish.h"
 #include "camera/rate.h"
@@ -52,7 +53,7 @@ struct fw_picture {
     int64_t interval_us;     // between real pictures, smoothed
     int64_t placeholder_us;  // when the last placeholder was shown
     int64_t live_us;         // when the last live JPEG was made
-    int64_t due_us;          // when the next picture is shown, with the option fps
+    struct fw_gate gate;     // the option fps
     int64_t refused_us;      // when the encoder last refused to open; 0: it did not
 };
 
@@ -295,37 +296,29 @@ static struct fw_frame *compose(struct fw_picture *picture, struct fw_frame *fra
     return painted;
 }
 
-// The option fps, with equal steps as in gate.c.
-static bool is_shown(struct fw_picture *picture, int64_t time_us)
-{
-    double fps = picture->options.camera->fps;
-    int64_t step_us = fps > 0 ? (int64_t)((double)FW_US_PER_S / fps) : 0;
-
-    if (step_us == 0)
-        return true;
-    if (picture->due_us && time_us + step_us / 4 < picture->due_us)
-        return false;
-    if (!picture->due_us || time_us - picture->due_us > step_us)
-        picture->due_us = time_us;
-    picture->due_us += step_us;
-    return true;
-}
-
 static bool is_wanted(const struct fw_picture *picture)
 {
     return picture->options.camera->output_count > 0 || live_is_due(picture);
 }
 
-static void show(struct fw_picture *picture, struct fw_frame *frame)
+// The pause of an outage is not the camera's own pace.
+static void note_interval(struct fw_picture *picture, const struct fw_frame *frame)
 {
     int64_t step_us = frame->capture_mono_us - picture->last_capture_us;
-    struct fw_frame *composed;
+    bool was_away = picture->placeholder_us > picture->last_shown_us;
 
-    if (picture->last_capture_us && step_us > 0)
+    if (picture->last_capture_us && step_us > 0 && !was_away)
         picture->interval_us += (step_us - picture->interval_us) / 8;
     picture->last_capture_us = frame->capture_mono_us;
     picture->last_shown_us = fw_monotonic_us();
-    if (!is_wanted(picture) || !is_shown(picture, frame->capture_mono_us) ||
+}
+
+static void show(struct fw_picture *picture, struct fw_frame *frame)
+{
+    struct fw_frame *composed;
+
+    note_interval(picture, frame);
+    if (!is_wanted(picture) || !fw_gate_passes(&picture->gate, frame->capture_mono_us) ||
         !prepare(picture, frame))
         return;
     composed = compose(picture, frame);
@@ -348,7 +341,7 @@ static int64_t away_after_us(const struct fw_picture *picture)
 
 static bool is_away(const struct fw_picture *picture, int64_t now_us)
 {
-    return !picture->options.is_lossless && picture->canvas && picture->last_shown_us &&
+    return !picture->options.is_lossless && picture->overlay && picture->last_shown_us &&
            now_us - picture->last_shown_us >= away_after_us(picture);
 }
 
@@ -418,6 +411,7 @@ int fw_picture_start(struct fw_picture **picture_out, const struct fw_picture_op
         return FW_ENOMEM;
     }
     picture->options = *options;
+    fw_gate_init(&picture->gate, 0, options->camera->fps);
     picture->packet = av_packet_alloc();
     if (picture->packet)
         status =

@@ -14,6 +14,7 @@
 #define DEFAULT_KEYFRAME_TIMEOUT_MS 20000
 #define LATE_US                     (500 * FW_US_PER_MS) // a paced file that late starts anew
 #define GAP_US                      FW_US_PER_S
+#define JUMP_US                     (10 * FW_US_PER_S)
 #define SPOILT_KEYFRAMES            5
 
 static const AVRational microseconds = {1, 1000000};
@@ -146,7 +147,7 @@ static bool went_through_a_gap(const struct fw_source *source, const AVPacket *p
         return false;
     step_us = av_rescale_q(packet->dts - source->last_dts, time_base, microseconds);
     // A packet that just lasts long (a slow camera) says so, or comes as late as it says.
-    return step_us < 0 || step_us > 5 * GAP_US ||
+    return step_us < -GAP_US || step_us > 5 * GAP_US ||
            (step_us > GAP_US && fw_monotonic_us() - source->liveness.packet_us < step_us / 2);
 }
 
@@ -345,12 +346,22 @@ static int64_t picture_interval_us(const struct fw_source *source)
     return fps > 0 ? (int64_t)((double)FW_US_PER_S / fps) : 40 * FW_US_PER_MS;
 }
 
+// Recordings are cut together, and then their times jump: nobody is to wait for an hour, nor to see
+// an hour in a moment.
+static bool is_jump(const struct fw_source *source, int64_t step_us)
+{
+    int64_t longest_us = 3 * picture_interval_us(source);
+
+    return step_us < -GAP_US || step_us > (longest_us > JUMP_US ? longest_us : JUMP_US);
+}
+
 // The picture's time on a line that goes on over all rounds of a looped file.
 static int64_t file_time(struct fw_source *source, const AVFrame *picture)
 {
     AVRational time_base = source->format->streams[source->video_index]->time_base;
-    int64_t time_us =
+    int64_t next_us =
         source->file_last_us < 0 ? 0 : source->file_last_us + picture_interval_us(source);
+    int64_t time_us = next_us;
 
     if (picture->best_effort_timestamp != AV_NOPTS_VALUE) {
         int64_t stream_us = av_rescale_q(picture->best_effort_timestamp, time_base, microseconds);
@@ -359,6 +370,10 @@ static int64_t file_time(struct fw_source *source, const AVFrame *picture)
             source->file_round_began = true;
         }
         time_us = stream_us - source->file_start_us + source->file_offset_us;
+        if (source->file_last_us >= 0 && is_jump(source, time_us - source->file_last_us)) {
+            source->file_start_us += time_us - next_us;
+            time_us = next_us;
+        }
     }
     if (time_us <= source->file_last_us)
         time_us = source->file_last_us + 1;

@@ -83,6 +83,48 @@ void clip_make(const char *path, int width, int height, int frames, int fps)
     fw_url_destroy(url);
 }
 
+static void copy_packets(AVFormatContext *input, AVFormatContext *output, int64_t shift_ms)
+{
+    AVRational milliseconds = {1, 1000};
+    AVPacket *packet = av_packet_alloc();
+
+    assert_non_null(packet);
+    while (av_read_frame(input, packet) >= 0) {
+        int64_t shift = av_rescale_q(shift_ms, milliseconds, input->streams[0]->time_base);
+
+        packet->pts += shift;
+        packet->dts += shift;
+        av_packet_rescale_ts(packet, input->streams[0]->time_base, output->streams[0]->time_base);
+        assert_true(av_write_frame(output, packet) >= 0);
+        av_packet_unref(packet);
+    }
+    av_packet_free(&packet);
+}
+
+void clip_append(const char *from, const char *to, int64_t shift_ms)
+{
+    AVFormatContext *input = NULL, *output = NULL;
+    AVDictionary *options = NULL;
+    AVStream *stream;
+
+    assert_true(avformat_open_input(&input, from, NULL, NULL) >= 0);
+    assert_true(avformat_find_stream_info(input, NULL) >= 0);
+    assert_true(avformat_alloc_output_context2(&output, NULL, "mpegts", to) >= 0);
+    stream = avformat_new_stream(output, NULL);
+    assert_non_null(stream);
+    assert_true(avcodec_parameters_copy(stream->codecpar, input->streams[0]->codecpar) >= 0);
+    assert_true(av_dict_set(&options, "truncate", "0", 0) >= 0);
+    assert_true(avio_open2(&output->pb, to, AVIO_FLAG_WRITE, NULL, &options) >= 0);
+    av_dict_free(&options);
+    assert_true(avio_seek(output->pb, avio_size(output->pb), SEEK_SET) >= 0);
+    assert_true(avformat_write_header(output, NULL) >= 0);
+    copy_packets(input, output, shift_ms);
+    assert_true(av_write_trailer(output) >= 0);
+    avio_closep(&output->pb);
+    avformat_free_context(output);
+    avformat_close_input(&input);
+}
+
 static void inspect_packet(const AVPacket *packet, const AVStream *stream, struct clip_info *info,
                            int64_t *last_dts, int64_t *last_key)
 {

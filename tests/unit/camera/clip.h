@@ -14,6 +14,8 @@ struct clip_info {
 
 // Writes FRAMES pictures of a moving square to PATH, FPS a second.
 void clip_make(const char *path, int width, int height, int frames, int fps);
+// Appends a copy of FROM to TO, both MPEG-TS, with times SHIFT_MS later.
+void clip_append(const char *from, const char *to, int64_t shift_ms);
 void clip_inspect(const char *path, struct clip_info *info);
 // A path for a file of this test alone; to be unlink()ed and free()d.
 char *clip_path(const char *name);

@@ -196,6 +196,44 @@ static void realtime_is_paced(void **state)
     end(&fixture);
 }
 
+// Recordings that were cut together: an hour later, then an hour back.
+static void jumps_of_time_are_closed(void **state)
+{
+    static const int64_t shifts_ms[] = {3600000, 0};
+    char *from = clip_path("jump.ts");
+    struct fixture fixture;
+    struct fw_source *source = NULL;
+    struct fw_frame *frame = NULL;
+    struct fw_error error;
+    int64_t first_us = 0, last_us = 0;
+    int count = 0;
+    char *to = clip_path("jumps.ts");
+
+    (void)state;
+    clip_make(from, WIDTH, HEIGHT, FRAMES, FPS);
+    clip_make(to, WIDTH, HEIGHT, FRAMES, FPS);
+    for (int i = 0; i < 2; i++)
+        clip_append(from, to, shifts_ms[i]);
+    begin(&fixture, to);
+    assert_int_equal(fw_source_open(&source, &fixture.options, &error), FW_OK);
+    while (fw_source_read(source, &frame, &error) == FW_OK) {
+        if (count++ == 0)
+            first_us = frame->capture_mono_us;
+        else
+            assert_in_range(frame->capture_mono_us - last_us, 1000, 1300000);
+        last_us = frame->capture_mono_us;
+        fw_frame_unref(frame);
+    }
+    assert_true(count > 2 * FRAMES);
+    assert_in_range(last_us - first_us, 2500000, 4500000);
+    fw_source_close(source);
+    end(&fixture);
+    unlink(from);
+    unlink(to);
+    free(from);
+    free(to);
+}
+
 static void missing_and_empty_files(void **state)
 {
     char *path = clip_path("empty.mp4");
@@ -838,6 +876,7 @@ int main(void)
         cmocka_unit_test(file_is_read_once),
         cmocka_unit_test(loop_goes_on_in_time),
         cmocka_unit_test(realtime_is_paced),
+        cmocka_unit_test(jumps_of_time_are_closed),
         cmocka_unit_test(missing_and_empty_files),
         cmocka_unit_test(damage_is_left_out),
         cmocka_unit_test(refusals_have_codes),
