@@ -40,16 +40,20 @@ static void close_file(struct file_sink *sink)
     sink->fd = -1;
 }
 
-// Makes the folders above PATH. Fails later, at the file, where one can't be made.
-static void make_parents(char *path)
+// Makes the folders above PATH. Returns the errno of the first that could not be made, else 0.
+static int make_parents(char *path)
 {
+    int error_number = 0;
+
     for (char *at = path + 1; *at != '\0'; at++) {
         if (*at != '/')
             continue;
         *at = '\0';
-        (void)mkdir(path, 0755);
+        if (mkdir(path, 0755) != 0 && errno != EEXIST && error_number == 0)
+            error_number = errno;
         *at = '/';
     }
+    return error_number;
 }
 
 // Ends the line that a crash may have left without an end: what follows begins a line of its own.
@@ -85,13 +89,14 @@ static int lock_file(const struct file_sink *sink, struct fw_error *error)
 static int open_file(struct file_sink *sink, struct fw_error *error)
 {
     struct stat info;
+    int folder_error = make_parents(sink->path);
     int status;
 
-    make_parents(sink->path);
     // Without O_NONBLOCK a named pipe that nobody reads would hold us here for good.
     sink->fd = open(sink->path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
-    if (sink->fd < 0)
-        return fail(sink, errno, "open", error);
+    if (sink->fd < 0) // a folder that is missing says less than why it can't be made
+        return fail(sink, errno == ENOENT && folder_error != 0 ? folder_error : errno, "open",
+                    error);
     if (fstat(sink->fd, &info) != 0)
         status = fail(sink, errno, "look at", error);
     else if (!S_ISREG(info.st_mode))

@@ -180,6 +180,9 @@ static void says_what_is_wrong_with_a_path(void **state)
     assert_int_equal(fw_sink_open(&sink, &options, &error), FW_EINVAL);
     options.path = "/proc/nowhere/alerts.jsonl";
     assert_int_equal(fw_sink_open(&sink, &options, &error), FW_EIO);
+    options.path = "/sys/nowhere/alerts.jsonl"; // where nobody may make folders
+    assert_int_equal(fw_sink_open(&sink, &options, &error), FW_EIO);
+    assert_null(strstr(error.message, "No such file"));
     options.path = "";
     assert_int_equal(fw_sink_open(&sink, &options, &error), FW_EINVAL);
     options.path = NULL;
