@@ -272,7 +272,7 @@ static int read_failed(struct fw_source *source, int averror, struct fw_error *e
     const char *display = source->options.url->display;
 
     if (source->is_file && source->deadline.interrupted == FW_OK &&
-        (averror == AVERROR_EOF || source->round_pictures > 0))
+        (averror == AVERROR_EOF || source->round_pictures > 0 || source->file_was_sought))
         return begin_draining(source);
     if (source->deadline.interrupted == FW_ETIMEDOUT || averror == AVERROR(ETIMEDOUT)) {
         if (source->is_file || fw_liveness_check(&source->liveness, fw_monotonic_us(), error) == 0)
@@ -428,8 +428,9 @@ static int give(struct fw_source *source, struct fw_frame **frame, struct fw_err
     int status = fw_frame_import(source->importer, source->picture, &out);
 
     if (status)
-        return fw_fail(error, status, "the pictures of %s can't be used (%s)",
-                       source->options.url->display, fw_status_text(status));
+        return fw_fail(error, status, "the pictures of %s, %dx%d, can't be used (%s)",
+                       source->options.url->display, source->picture->width,
+                       source->picture->height, fw_status_text(status));
     note_picture(source);
     out->sequence = source->sequence++;
     if (source->is_file) {
@@ -466,16 +467,22 @@ static int rewind_file(struct fw_source *source, struct fw_error *error)
 {
     AVFormatContext *format = source->format;
     int64_t start = format->start_time == AV_NOPTS_VALUE ? 0 : format->start_time;
-    int status = FW_OK;
+    bool was_sought = source->file_was_sought;
+    bool is_empty = source->round_pictures == 0;
+    int status;
 
-    if (source->round_pictures == 0)
+    if (is_empty && !was_sought)
         return fw_fail(error, FW_EFORMAT, "no picture could be decoded from %s; check the file",
                        source->options.url->display);
     if (!source->options.loop)
         return fw_fail(error, FW_EEND, "end of file");
-    source->file_offset_us = source->file_last_us + picture_interval_us(source);
+    if (!is_empty)
+        source->file_offset_us = source->file_last_us + picture_interval_us(source);
     reset_decoding(source);
-    if (av_seek_frame(format, -1, start, AVSEEK_FLAG_BACKWARD) >= 0) {
+    // Some demuxers (a single image's) say that they have sought, and then find nothing.
+    source->file_was_sought =
+        !is_empty && av_seek_frame(format, -1, start, AVSEEK_FLAG_BACKWARD) >= 0;
+    if (source->file_was_sought) {
         avcodec_flush_buffers(source->decoder);
         return FW_OK;
     }

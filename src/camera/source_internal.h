@@ -56,6 +56,7 @@ struct fw_source {
     int64_t file_start_us;             // stream time of this round's first picture
     int64_t file_last_us;              // file time of the latest picture, -1 at first
     bool file_round_began;             // FILE_START_US is known
+    bool file_was_sought;              // this round began with a seek
     uint64_t sequence, round_pictures; // round_pictures: since the file's (re)start
     struct fw_source_stats stats;
 };

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #define ALIGNMENT_BYTES 64
-#define MAX_SIDE_PX     16384
 
 // What stands behind a picture. The count of references is all that threads share of it.
 struct fw_frame_owner {
@@ -123,7 +122,7 @@ struct fw_frame *fw_frame_create(enum fw_pixel_format format, int width, int hei
 {
     struct fw_frame_owner *owner;
 
-    if (width < 1 || height < 1 || width > MAX_SIDE_PX || height > MAX_SIDE_PX)
+    if (width < 1 || height < 1 || width > FW_FRAME_MAX_SIDE_PX || height > FW_FRAME_MAX_SIDE_PX)
         return NULL;
     owner = create_owner();
     if (!owner)
@@ -200,7 +199,7 @@ struct fw_frame_pool *fw_frame_pool_create(enum fw_pixel_format format, int widt
 {
     struct fw_frame_pool *pool;
 
-    if (width < 1 || height < 1 || width > MAX_SIDE_PX || height > MAX_SIDE_PX)
+    if (width < 1 || height < 1 || width > FW_FRAME_MAX_SIDE_PX || height > FW_FRAME_MAX_SIDE_PX)
         return NULL;
     pool = calloc(1, sizeof(*pool));
     if (!pool)

@@ -12,6 +12,8 @@ enum fw_pixel_format {
     FW_PIXEL_BGR24, // one plane; still pictures only
 };
 
+#define FW_FRAME_MAX_SIDE_PX 16384
+
 enum fw_color_matrix { FW_MATRIX_BT601, FW_MATRIX_BT709 };
 
 // One picture. Made with reference count 1, shared by fw_frame_ref().
@@ -38,7 +40,7 @@ struct fw_frame {
 struct fw_frame *fw_frame_wrap(void (*release)(void *opaque), void *opaque);
 
 // A writable picture with its own memory, planes aligned to 64 bytes, uninitialised. NULL when
-// memory is out or a size is not in 1..16384.
+// memory is out or a side is not in 1..FW_FRAME_MAX_SIDE_PX.
 struct fw_frame *fw_frame_create(enum fw_pixel_format format, int width, int height);
 
 struct fw_frame *fw_frame_ref(struct fw_frame *frame);

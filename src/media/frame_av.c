@@ -192,6 +192,8 @@ int fw_frame_import(struct fw_frame_importer *importer, const struct AVFrame *av
 
     if (avf->width < 1 || avf->height < 1 || avf->format < 0 || !avf->data[0])
         return FW_EFORMAT;
+    if (avf->width > FW_FRAME_MAX_SIDE_PX || avf->height > FW_FRAME_MAX_SIDE_PX)
+        return FW_ENOTSUP;
     status = reference_visible_part(avf, &own);
     if (status)
         return status;

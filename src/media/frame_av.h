@@ -16,7 +16,7 @@ void fw_frame_importer_destroy(struct fw_frame_importer *importer);
 
 // *OUT is a new reference; AVF stays the caller's and may be unreferenced at once. Times and
 // sequence are zero for the caller to fill. FW_OK, FW_ENOMEM, FW_EFORMAT (no size, no data),
-// FW_ENOTSUP (a format that libswscale can't read).
+// FW_ENOTSUP (a format that libswscale can't read, a side beyond FW_FRAME_MAX_SIDE_PX).
 int fw_frame_import(struct fw_frame_importer *importer, const struct AVFrame *avf,
                     struct fw_frame **out);
 

@@ -5,6 +5,7 @@
 #include "clip.h"
 #include "detect/pool.h"
 #include "media/frame.h"
+#include "media/jpeg.h"
 #include "util/backoff.h"
 #include "util/cancel.h"
 #include "util/clock.h"
@@ -194,6 +195,48 @@ static void realtime_is_paced(void **state)
     assert_true(fw_monotonic_us() - began_us > 950000);
     fw_source_close(source);
     end(&fixture);
+}
+
+// An image as a camera: its demuxer can't go back, though it says so.
+static void image_is_looped(void **state)
+{
+    char *path = clip_path("picture.jpg");
+    struct fw_frame *picture = fw_frame_create(FW_PIXEL_I420, 64, 48);
+    struct fw_bytes *jpeg = NULL;
+    FILE *file;
+    struct fixture fixture;
+    struct fw_source *source = NULL;
+    struct fw_error error;
+    int64_t last_us = 0;
+
+    (void)state;
+    assert_non_null(picture);
+    for (int plane = 0; plane < 3; plane++)
+        memset(picture->planes[plane], 128,
+               (size_t)picture->strides[plane] * (size_t)fw_frame_row_count(picture, plane));
+    assert_int_equal(fw_jpeg_encode(picture, 90, &jpeg, &error), FW_OK);
+    file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(jpeg->data, 1, jpeg->length, file), jpeg->length);
+    assert_int_equal(fclose(file), 0);
+    fw_bytes_unref(jpeg);
+    begin(&fixture, path);
+    fixture.options.loop = true;
+    assert_int_equal(fw_source_open(&source, &fixture.options, &error), FW_OK);
+    for (int i = 0; i < 5; i++) {
+        struct fw_frame *frame = NULL;
+
+        assert_int_equal(fw_source_read(source, &frame, &error), FW_OK);
+        assert_int_equal(frame->width, 64);
+        assert_true(frame->capture_mono_us > last_us);
+        last_us = frame->capture_mono_us;
+        fw_frame_unref(frame);
+    }
+    fw_source_close(source);
+    end(&fixture);
+    fw_frame_unref(picture);
+    unlink(path);
+    free(path);
 }
 
 // Recordings that were cut together: an hour later, then an hour back.
@@ -877,6 +920,7 @@ int main(void)
         cmocka_unit_test(loop_goes_on_in_time),
         cmocka_unit_test(realtime_is_paced),
         cmocka_unit_test(jumps_of_time_are_closed),
+        cmocka_unit_test(image_is_looped),
         cmocka_unit_test(missing_and_empty_files),
         cmocka_unit_test(damage_is_left_out),
         cmocka_unit_test(refusals_have_codes),

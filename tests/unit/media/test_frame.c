@@ -244,6 +244,24 @@ static void test_import_takes_420_by_reference(void **state)
     fw_frame_importer_destroy(importer);
 }
 
+static void test_import_refuses_what_is_too_large(void **state)
+{
+    static const enum AVPixelFormat formats[] = {AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUV444P};
+    struct fw_frame_importer *importer = fw_frame_importer_create();
+
+    (void)state;
+    assert_non_null(importer);
+    for (int i = 0; i < 2; i++) {
+        AVFrame *avf = make_avframe(formats[i], FW_FRAME_MAX_SIDE_PX + 2, 16);
+        struct fw_frame *frame = NULL;
+
+        assert_int_equal(fw_frame_import(importer, avf, &frame), FW_ENOTSUP);
+        assert_null(frame);
+        av_frame_free(&avf);
+    }
+    fw_frame_importer_destroy(importer);
+}
+
 static void test_import_guesses_the_matrix_by_height_alone_when_untold(void **state)
 {
     struct fw_frame_importer *importer = fw_frame_importer_create();
@@ -413,6 +431,7 @@ int main(void)
         cmocka_unit_test(test_pool_serves_many_threads),
         cmocka_unit_test(test_copy_takes_pixels_and_description),
         cmocka_unit_test(test_import_takes_420_by_reference),
+        cmocka_unit_test(test_import_refuses_what_is_too_large),
         cmocka_unit_test(test_import_guesses_the_matrix_by_height_alone_when_untold),
         cmocka_unit_test(test_import_converts_other_yuv_without_changing_colours),
         cmocka_unit_test(test_import_converts_rgb_and_grey_by_the_standards),
