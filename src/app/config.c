@@ -390,10 +390,9 @@ int fw_config_load_text(struct fw_config **config, const char *path, const char 
         read_root(&loader, root);
 done:
     json_decref(root);
+    loader.no_memory = loader.no_memory || loader.pointer.failed;
     fw_text_free(&loader.pointer);
-    int status = loader.no_memory || loader.pointer.failed ? FW_ENOMEM
-                 : diagnostics->error_count > 0            ? FW_EINVAL
-                                                           : FW_OK;
+    int status = loader.no_memory ? FW_ENOMEM : diagnostics->error_count > 0 ? FW_EINVAL : FW_OK;
     if (status == FW_OK)
         *config = loader.config;
     else

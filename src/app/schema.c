@@ -50,8 +50,9 @@ static json_t *enter_defaults(json_t *object, const char *group, bool is_list)
     if (!is_list)
         return member(object, group, json_object);
     json_t *list = member(object, group, json_array);
-    if (list != NULL && json_array_size(list) == 0)
-        json_array_append_new(list, json_object());
+    if (list != NULL && json_array_size(list) == 0 &&
+        json_array_append_new(list, json_object()) != 0)
+        return NULL;
     return json_array_get(list, 0);
 }
 
@@ -114,8 +115,11 @@ static json_t *choices_schema(const struct fw_option *option)
 {
     json_t *list = json_array();
     for (const char *const *choice = option->choices; *choice != NULL; choice++) {
-        if (!fw_option_choice_is_missing(option, *choice))
-            json_array_append_new(list, json_string(*choice));
+        if (!fw_option_choice_is_missing(option, *choice) &&
+            json_array_append_new(list, json_string(*choice)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
     }
     // A value from the environment is known at run time only.
     return json_pack("{s:[{s:o}, {s:s, s:s}, {s:s}]}", "anyOf", "enum", list, "type", "string",
@@ -125,15 +129,11 @@ static json_t *choices_schema(const struct fw_option *option)
 static json_t *number_schema(const struct fw_option *option)
 {
     const char *type = option->type == FW_OPTION_NUMBER ? "number" : "integer";
-    json_t *schema = json_pack("{s:[s,s]}", "type", type, "null");
-    if (option->type == FW_OPTION_NUMBER) {
-        json_object_set_new(schema, "minimum", json_real(option->minimum));
-        json_object_set_new(schema, "maximum", json_real(option->maximum));
-    } else {
-        json_object_set_new(schema, "minimum", json_integer((json_int_t)option->minimum));
-        json_object_set_new(schema, "maximum", json_integer((json_int_t)option->maximum));
-    }
-    return schema;
+    if (option->type == FW_OPTION_NUMBER)
+        return json_pack("{s:[s,s], s:f, s:f}", "type", type, "null", "minimum", option->minimum,
+                         "maximum", option->maximum);
+    return json_pack("{s:[s,s], s:I, s:I}", "type", type, "null", "minimum",
+                     (json_int_t)option->minimum, "maximum", (json_int_t)option->maximum);
 }
 
 static json_t *type_schema(const struct fw_option *option)
@@ -178,10 +178,10 @@ static bool add_property(json_t *properties, const char *name, const struct fw_o
                          const char *description)
 {
     json_t *schema = type_schema(option);
-    json_object_set_new(schema, "description", json_string(description));
-    if (option->default_words == NULL)
-        json_object_set_new(schema, "default", parse(option->default_json));
-    return json_object_set_new(properties, name, schema) == 0;
+    bool is_whole = json_object_set_new(schema, "description", json_string(description)) == 0 &&
+                    (option->default_words != NULL ||
+                     json_object_set_new(schema, "default", parse(option->default_json)) == 0);
+    return json_object_set_new(properties, name, schema) == 0 && is_whole;
 }
 
 static bool add_aliases(json_t *properties, const char *name, const struct fw_option *option)
@@ -248,10 +248,10 @@ char *fw_options_schema(void)
     size_t count;
     const struct fw_option *options = fw_options(&count);
     json_t *root = object_schema();
-    json_object_set_new(root, "$schema",
-                        json_string("https://json-schema.org/draft/2020-12/schema"));
-    json_object_set_new(root, "title", json_string("faceworker's configuration"));
-    bool is_whole = root != NULL;
+    const char *draft = "https://json-schema.org/draft/2020-12/schema";
+    bool is_whole =
+        json_object_set_new(root, "$schema", json_string(draft)) == 0 &&
+        json_object_set_new(root, "title", json_string("faceworker's configuration")) == 0;
     for (size_t i = 0; i < count && is_whole; i++)
         is_whole = add_schema(root, &options[i]);
     is_whole = is_whole && add_requirements(root) && add_overrides(root);

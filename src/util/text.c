@@ -283,15 +283,12 @@ size_t fw_edit_distance(const char *a, const char *b, size_t limit)
 {
     const size_t a_length = strlen(a), b_length = strlen(b);
     const size_t gap = a_length > b_length ? a_length - b_length : b_length - a_length;
-    if (gap > limit)
+    if (gap > limit || b_length > FW_EDIT_MAX_LENGTH)
         return limit + 1;
     // Three rows of the table of optimal string alignment.
-    const size_t width = b_length + 1;
-    size_t *rows = calloc(3 * width, sizeof *rows);
-    if (!rows)
-        return limit + 1;
-    size_t *before = rows, *above = rows + width, *row = rows + 2 * width;
-    for (size_t j = 0; j < width; j++)
+    size_t rows[3][FW_EDIT_MAX_LENGTH + 1] = {0};
+    size_t *before = rows[0], *above = rows[1], *row = rows[2];
+    for (size_t j = 0; j <= b_length; j++)
         above[j] = j;
     for (size_t i = 1; i <= a_length; i++) {
         row[0] = i;
@@ -308,6 +305,5 @@ size_t fw_edit_distance(const char *a, const char *b, size_t limit)
         row = free_row;
     }
     size_t distance = above[b_length];
-    free(rows);
     return distance > limit ? limit + 1 : distance;
 }

@@ -51,7 +51,9 @@ bool fw_starts_with(const char *string, const char *prefix);
 bool fw_ends_with(const char *string, const char *suffix);
 // Decodes %XX in place; what is no %XX, and %00, stays as it is. Returns STRING.
 char *fw_percent_decode(char *string);
-// Edits (insert, delete, replace, swap of neighbours) between two strings, at most LIMIT + 1.
+#define FW_EDIT_MAX_LENGTH 127
+// Edits (insert, delete, replace, swap of neighbours) between two strings, at most LIMIT + 1, which
+// any two are where B is longer than FW_EDIT_MAX_LENGTH.
 size_t fw_edit_distance(const char *a, const char *b, size_t limit);
 
 #endif
