@@ -139,7 +139,7 @@ static int prepare_scaler(struct fw_frame_importer *importer, const AVFrame *avf
                                          avf->height, AV_PIX_FMT_YUV420P,
                                          SWS_BILINEAR | SWS_ACCURATE_RND, NULL, NULL, NULL);
     if (!importer->sws)
-        return FW_ENOTSUP;
+        return FW_ENOMEM;
     if (sws_setColorspaceDetails(importer->sws, coefficients, is_rgb(source) ? 1 : range,
                                  coefficients, range, 0, 1 << 16, 1 << 16) < 0)
         return FW_ENOTSUP;
