@@ -2,6 +2,7 @@
 
 #include "util/error.h"
 #include <errno.h>
+#include <execinfo.h>
 #include <jansson.h>
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
@@ -12,14 +13,16 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 // ---- which call fails
+
+enum { STACK_DEPTH = 12 };
 
 // Zero-based numbers of calls. Any thread.
 static struct {
@@ -27,25 +30,25 @@ static struct {
     atomic_long calls;
     atomic_long first, last; // these fail
     atomic_long failed;
-    _Atomic(uintptr_t) site; // of the first that failed, from the program's start
+    // The callers of the first that failed, for addr2line. Written by its thread.
+    void *stack[STACK_DEPTH];
+    int depth;
 } fault;
 
-extern const char __executable_start[]; // the linker's
 int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 
-static bool must_fail(const void *return_address)
+static bool must_fail(void)
 {
     if (!atomic_load(&fault.is_armed))
         return false;
     long number = atomic_fetch_add(&fault.calls, 1);
     if (number < atomic_load(&fault.first) || number > atomic_load(&fault.last))
         return false;
-    if (atomic_fetch_add(&fault.failed, 1) == 0)
-        atomic_store(&fault.site, (uintptr_t)return_address - (uintptr_t)__executable_start);
+    if (atomic_fetch_add(&fault.failed, 1) == 0) {
+        fault.depth = backtrace(fault.stack, STACK_DEPTH);
+    }
     return true;
 }
-
-#define MUST_FAIL() must_fail(__builtin_return_address(0))
 
 static void arm(long first, long last)
 {
@@ -74,7 +77,7 @@ void fault_resume(void)
     type __wrap_##name parameters;                                                                 \
     type __wrap_##name parameters                                                                  \
     {                                                                                              \
-        if (MUST_FAIL()) {                                                                         \
+        if (must_fail()) {                                                                         \
             errno = ENOMEM;                                                                        \
             return result;                                                                         \
         }                                                                                          \
@@ -136,6 +139,31 @@ WRAP(struct SwsContext *, sws_getContext,
       parameters),
      NULL)
 
+// A context that it can't replace is gone.
+struct SwsContext *__real_sws_getCachedContext(struct SwsContext *context, int from_width,
+                                               int from_height, enum AVPixelFormat from,
+                                               int to_width, int to_height, enum AVPixelFormat to,
+                                               int flags, SwsFilter *from_filter,
+                                               SwsFilter *to_filter, const double *parameters);
+struct SwsContext *__wrap_sws_getCachedContext(struct SwsContext *context, int from_width,
+                                               int from_height, enum AVPixelFormat from,
+                                               int to_width, int to_height, enum AVPixelFormat to,
+                                               int flags, SwsFilter *from_filter,
+                                               SwsFilter *to_filter, const double *parameters);
+struct SwsContext *__wrap_sws_getCachedContext(struct SwsContext *context, int from_width,
+                                               int from_height, enum AVPixelFormat from,
+                                               int to_width, int to_height, enum AVPixelFormat to,
+                                               int flags, SwsFilter *from_filter,
+                                               SwsFilter *to_filter, const double *parameters)
+{
+    if (!must_fail())
+        return __real_sws_getCachedContext(context, from_width, from_height, from, to_width,
+                                           to_height, to, flags, from_filter, to_filter,
+                                           parameters);
+    sws_freeContext(context);
+    return NULL;
+}
+
 // The rest is named by its address alone: no header of its library is needed for that.
 WRAP(void *, EVP_MD_CTX_new, (void), (), NULL)
 WRAP(void *, curl_easy_init, (void), (), NULL)
@@ -154,12 +182,26 @@ WRAP(json_t *, json_integer, (json_int_t value), (value), NULL)
 WRAP(json_t *, json_real, (double value), (value), NULL)
 WRAP(char *, json_dumps, (const json_t *json, size_t flags), (json, flags), NULL)
 
+// Owns what it packs, too.
+json_t *__wrap_json_pack(const char *format, ...);
+json_t *__wrap_json_pack(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    json_t *packed = json_vpack_ex(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (!must_fail())
+        return packed;
+    json_decref(packed);
+    return NULL;
+}
+
 // These own VALUE on failure, too.
 int __real_json_object_set_new(json_t *object, const char *key, json_t *value);
 int __wrap_json_object_set_new(json_t *object, const char *key, json_t *value);
 int __wrap_json_object_set_new(json_t *object, const char *key, json_t *value)
 {
-    if (!MUST_FAIL())
+    if (!must_fail())
         return __real_json_object_set_new(object, key, value);
     json_decref(value);
     return -1;
@@ -169,7 +211,7 @@ int __real_json_array_append_new(json_t *array, json_t *value);
 int __wrap_json_array_append_new(json_t *array, json_t *value);
 int __wrap_json_array_append_new(json_t *array, json_t *value)
 {
-    if (!MUST_FAIL())
+    if (!must_fail())
         return __real_json_array_append_new(array, value);
     json_decref(value);
     return -1;
@@ -204,10 +246,11 @@ static void check(const struct fault_scenario *scenario, int status, long number
         problem = scenario->may_survive ? NULL : "succeeded though a call failed";
     else if (status != FW_ENOMEM && status != FW_EAGAIN && !scenario->has_other_codes)
         problem = "did not say that memory or threads are out";
-    if (problem)
-        fail_msg("%s: %s: status %d (%s); call %ld, made before 0x%zx of the program",
-                 scenario->name, problem, status, fw_status_text(status), number,
-                 (size_t)atomic_load(&fault.site));
+    if (!problem)
+        return;
+    backtrace_symbols_fd(fault.stack, fault.depth, STDERR_FILENO);
+    fail_msg("%s: %s: status %d (%s); call %ld, see above for its callers", scenario->name, problem,
+             status, fw_status_text(status), number);
 }
 
 void fault_try(const struct fault_scenario *scenario)

@@ -1,0 +1,273 @@
+// nn/, detect/ and track/ when memory or threads run out.
+#include "fault.h"
+
+#include "detect/detector.h"
+#include "detect/model_store.h"
+#include "detect/pool.h"
+#include "media/frame.h"
+#include "nn/onnx.h"
+#include "nn/yunet_net.h"
+#include "track/tracker.h"
+#include "util/error.h"
+#include "util/face.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+static struct {
+    char path[4096];
+    uint8_t *data;
+    size_t length;
+} model;
+
+// Skips the test where the test data is missing; in CI that is a failure.
+static void need_model(void)
+{
+    if (!model.data && getenv("CI"))
+        fail_msg("no %s; set FACEWORKER_SHARED", model.path);
+    if (!model.data)
+        skip();
+}
+
+static int read_model(void **state)
+{
+    const char *shared = getenv("FACEWORKER_SHARED");
+
+    (void)state;
+    snprintf(model.path, sizeof(model.path), "%s/models/yunet_n_640_640.onnx",
+             shared ? shared : "");
+    FILE *file = fopen(model.path, "rb");
+    if (!file)
+        return 0;
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    model.length = (size_t)ftell(file);
+    rewind(file);
+    model.data = malloc(model.length);
+    assert_non_null(model.data);
+    assert_int_equal(fread(model.data, 1, model.length, file), model.length);
+    fclose(file);
+    return 0;
+}
+
+static int free_model(void **state)
+{
+    (void)state;
+    free(model.data);
+    return 0;
+}
+
+static struct fw_frame *picture(enum fw_pixel_format format)
+{
+    struct fw_frame *frame = fw_frame_create(format, 163, 121);
+
+    for (int plane = 0; frame && plane < fw_frame_plane_count(format); plane++)
+        memset(frame->planes[plane], 90,
+               (size_t)frame->strides[plane] * (size_t)fw_frame_row_count(frame, plane));
+    return frame;
+}
+
+static int onnx(void *opaque)
+{
+    struct fw_onnx_graph graph = {0};
+    struct fw_error error = {0};
+    int status = fw_onnx_read(&graph, model.data, model.length, &error);
+
+    (void)opaque;
+    if (status != FW_OK)
+        assert_int_equal(graph.node_count, 0);
+    fw_onnx_free(&graph);
+    return status;
+}
+
+static int network(void *opaque)
+{
+    struct fw_yunet_model *loaded = NULL;
+    struct fw_yunet *net = NULL;
+    struct fw_error error = {0};
+    int status =
+        fw_yunet_model_load(&loaded, model.data, model.length, *(enum fw_isa *)opaque, &error);
+
+    if (status == FW_OK)
+        status = fw_yunet_create(&net, loaded, 64, 32, &error);
+    fw_yunet_destroy(net);
+    fw_yunet_model_unref(loaded);
+    return status;
+}
+
+// Every cell is a face, so that the lists grow.
+static const struct fw_detect_parameters all_cells = {0.0F, 0.99F, 0};
+
+static int detector(void *opaque)
+{
+    const struct fw_detector_options options = {.backend = opaque,
+                                                .model_path = model.path,
+                                                .precision = "auto",
+                                                .isa = "auto",
+                                                .input_size = 64};
+    struct fw_detector *opened = NULL;
+    struct fw_faces faces = {0};
+    struct fw_error error = {0};
+    int status = fw_detector_open(&opened, &options, &error);
+
+    for (int format = 0; format < 3 && status == FW_OK; format++) {
+        struct fw_frame *frame = picture((enum fw_pixel_format)format);
+        status = frame ? fw_detector_detect(opened, frame, &all_cells, &faces, &error) : FW_ENOMEM;
+        fw_frame_unref(frame);
+    }
+    fw_faces_free(&faces);
+    fw_detector_close(opened);
+    return status;
+}
+
+struct answer {
+    atomic_int count, status;
+};
+
+static void on_done(void *opaque, struct fw_frame *frame, const struct fw_faces *faces, int status,
+                    const struct fw_error *error)
+{
+    struct answer *answer = opaque;
+
+    (void)frame;
+    (void)error;
+    if (status != FW_OK)
+        assert_int_equal(faces->count, 0);
+    atomic_store(&answer->status, status);
+    atomic_fetch_add(&answer->count, 1);
+}
+
+// Every picture must get an answer, whatever fails.
+static int ask(struct fw_pool_client *client, struct answer *answer)
+{
+    struct fw_frame *frame = picture(FW_PIXEL_I420);
+
+    if (!frame)
+        return FW_ENOMEM;
+    fw_pool_submit(client, frame);
+    fw_frame_unref(frame);
+    for (int i = 0; fw_pool_client_is_busy(client); i++) {
+        const struct timespec moment = {.tv_nsec = 200000};
+        assert_true(i < 50000);
+        nanosleep(&moment, NULL);
+    }
+    assert_int_equal(atomic_load(&answer->count), 1);
+    return atomic_load(&answer->status);
+}
+
+static int pool(void *opaque)
+{
+    const struct fw_model_store_options models = {.dir = opaque, .offline = true};
+    struct answer answer = {0};
+    const struct fw_pool_client_options options = {.model = model.path,
+                                                   .precision = "auto",
+                                                   .isa = "auto",
+                                                   .input_size = 64,
+                                                   .parameters = {0.7F, 0.45F, 0},
+                                                   .done = on_done,
+                                                   .opaque = &answer};
+    struct fw_pool *made = fw_pool_create(2, &models, NULL);
+    struct fw_pool_client *client = NULL;
+    struct fw_error error = {0};
+    const char *used = NULL;
+    int status = fault_status_of(made);
+
+    if (status == FW_OK)
+        status = fw_pool_prepare(made, &options, NULL, &used, &error);
+    if (status == FW_OK) {
+        client = fw_pool_client_add(made, &options);
+        status = fault_status_of(client);
+    }
+    if (status == FW_OK)
+        status = ask(client, &answer);
+    if (client)
+        fw_pool_client_remove(client);
+    assert_int_equal(fw_pool_destroy(made, 10000), FW_OK);
+    return status;
+}
+
+static int tracker(void *opaque)
+{
+    const struct fw_tracker_options options = {0.7F, 0.3F, 2, 3, 100000};
+    struct fw_tracker *made = fw_tracker_create(&options);
+    const struct fw_track *tracks;
+    size_t count;
+    struct fw_face faces[40] = {0};
+    int status = fault_status_of(made);
+
+    (void)opaque;
+    for (int i = 0; i < 8 && status == FW_OK; i++) {
+        for (int j = 0; j < 5 * i; j++)
+            faces[j] = (struct fw_face){.box = {(float)(90 * j), 10, 60, 80}, .score = 0.9F};
+        status = fw_tracker_update(made, 40000LL * i, faces, (size_t)(5 * i), &tracks, &count);
+    }
+    if (status == FW_OK)
+        status = fw_tracker_advance(made, 1000000, &tracks, &count);
+    fw_tracker_destroy(made);
+    return status;
+}
+
+static void try_onnx(void **state)
+{
+    (void)state;
+    need_model();
+    fault_try(&(struct fault_scenario){.name = "onnx", .run = onnx});
+}
+
+static void try_networks(void **state)
+{
+    static enum fw_isa isas[] = {FW_ISA_SCALAR, FW_ISA_AUTO};
+
+    (void)state;
+    need_model();
+    for (int i = 0; i < 2; i++)
+        fault_try(&(struct fault_scenario){.name = "network", .run = network, .opaque = &isas[i]});
+}
+
+static void try_detectors(void **state)
+{
+    static char names[][8] = {"null", "yunet"};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        if (i > 0)
+            need_model();
+        fault_try(&(struct fault_scenario){
+            .name = names[i], .run = detector, .opaque = names[i], .most_tries = 80});
+    }
+}
+
+static void try_pool(void **state)
+{
+    static char folder[] = "/nonexistent";
+
+    (void)state;
+    need_model();
+    fault_try(&(struct fault_scenario){.name = "pool",
+                                       .run = pool,
+                                       .opaque = folder,
+                                       .may_survive = true, // a thread fewer, another try
+                                       .most_tries = 80});
+}
+
+static void try_tracker(void **state)
+{
+    (void)state;
+    fault_try(&(struct fault_scenario){.name = "tracker", .run = tracker});
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(try_onnx), cmocka_unit_test(try_networks), cmocka_unit_test(try_detectors),
+        cmocka_unit_test(try_pool), cmocka_unit_test(try_tracker),
+    };
+    return cmocka_run_group_tests(tests, read_model, free_model);
+}
