@@ -53,18 +53,31 @@ static int add_header(struct http_sink *sink, const char *line)
     return FW_OK;
 }
 
-static int add_token(struct http_sink *sink, const struct fw_secret *token)
+// A line break in a token would begin a header of its own.
+static bool is_header_value(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            return false;
+    return true;
+}
+
+static int add_token(struct http_sink *sink, const struct fw_secret *token, struct fw_error *error)
 {
     struct fw_text line = FW_TEXT_INIT;
     int status;
 
     if (!fw_secret_is_set(token))
         return FW_OK;
+    if (!is_header_value(fw_secret_reveal(token)))
+        return fw_fail(error, FW_EINVAL,
+                       "the token holds a line break or another control character; check the file "
+                       "or variable that it comes from");
     fw_text_append(&line, "Authorization: Bearer ");
     fw_text_append(&line, fw_secret_reveal(token));
     status = line.failed ? FW_ENOMEM : add_header(sink, fw_text_get(&line));
     fw_text_free(&line);
-    return status;
+    return status == FW_OK ? FW_OK : fw_fail(error, status, "no memory for the token");
 }
 
 // Everything that stays the same from event to event.
@@ -111,14 +124,17 @@ static int build(struct http_sink *sink, const struct fw_sink_options *options,
 {
     struct fw_secret *url = NULL;
     CURLcode code;
+    int status;
 
     sink->easy = curl_easy_init();
     sink->multi = curl_multi_init();
     if (sink->easy == NULL || sink->multi == NULL ||
         add_header(sink, "Content-Type: application/cloudevents+json; charset=utf-8") != FW_OK ||
-        add_header(sink, "Expect:") != FW_OK || // no "100 Continue" to wait for
-        add_token(sink, options->token) != FW_OK)
+        add_header(sink, "Expect:") != FW_OK) // no "100 Continue" to wait for
         return fw_fail(error, FW_ENOMEM, "no memory for the sink '%s'", options->name);
+    status = add_token(sink, options->token, error);
+    if (status != FW_OK)
+        return status;
     url = fw_url_reveal(options->url, NULL, NULL);
     if (url == NULL)
         return fw_fail(error, FW_ENOMEM, "no memory for the sink '%s'", options->name);

@@ -300,7 +300,7 @@ static void finish(struct fw_camera *camera)
     atomic_store(&camera->lost, lost);
     fw_analyse_end(camera->analyse);
     fw_slot_close(camera->live);
-    set_state(camera, FW_CAMERA_STOPPED, camera->is_over ? camera->end_reason : "stopped");
+    set_state(camera, FW_CAMERA_STOPPED, camera->is_over ? camera->end_reason : "told to");
     atomic_store(&camera->has_ended, true);
 }
 

@@ -40,6 +40,7 @@ struct fw_picture {
     int waiting_count;
     bool is_finishing;
     char reason[256];
+    bool had_outage; // since the last picture
     double source_fps;
     struct fw_rate rate; // of pictures that came
     uint64_t dropped, encoded;
@@ -102,6 +103,7 @@ void fw_picture_set_reason(struct fw_picture *picture, const char *reason)
 {
     pthread_mutex_lock(&picture->lock.mutex);
     snprintf(picture->reason, sizeof(picture->reason), "%s", reason);
+    picture->had_outage |= reason[0] != '\0';
     pthread_mutex_unlock(&picture->lock.mutex);
 }
 
@@ -305,10 +307,16 @@ static bool is_wanted(const struct fw_picture *picture)
 static void note_interval(struct fw_picture *picture, const struct fw_frame *frame)
 {
     int64_t step_us = frame->capture_mono_us - picture->last_capture_us;
-    bool was_away = picture->placeholder_us > picture->last_shown_us;
+    bool had_outage;
 
-    if (picture->last_capture_us && step_us > 0 && !was_away)
-        picture->interval_us += (step_us - picture->interval_us) / 8;
+    pthread_mutex_lock(&picture->lock.mutex);
+    had_outage = picture->had_outage;
+    picture->had_outage = false;
+    pthread_mutex_unlock(&picture->lock.mutex);
+    if (picture->last_capture_us && step_us > 0 && !had_outage)
+        picture->interval_us = picture->interval_us
+                                   ? picture->interval_us + (step_us - picture->interval_us) / 8
+                                   : step_us;
     picture->last_capture_us = frame->capture_mono_us;
     picture->last_shown_us = fw_monotonic_us();
 }
@@ -372,7 +380,9 @@ static void when_nothing_came(struct fw_picture *picture)
 {
     int64_t now_us = fw_monotonic_us();
 
-    fw_analyse_advance(picture->options.analyse, now_us);
+    // Tracks end while the camera is away, not between the pictures of a slow one.
+    if (now_us - picture->last_shown_us >= away_after_us(picture))
+        fw_analyse_advance(picture->options.analyse, now_us);
     if (is_away(picture, now_us) && now_us - picture->placeholder_us >= PLACEHOLDER_INTERVAL_US)
         show_placeholder(picture);
 }

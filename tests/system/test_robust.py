@@ -313,3 +313,18 @@ def test_many_watchers_do_not_take_the_health_check_away(run_daemon, clip, tmp_p
     poll(lambda: daemon.metrics()['faceworker_camera_live_watched{camera="cam"}'] == 0, 30,
          "that they are forgotten")
     assert daemon.get("/readyz")[0] == 200
+
+
+def test_a_slow_camera_keeps_its_tracks(shared, tmp_path, run_daemon):
+    """A picture every three seconds: a face is confirmed all the same, and no placeholder's pause
+    makes it leave in between."""
+    clip = tmp_path / "slow.mp4"
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-loop", "1", "-framerate", "1/3", "-i",
+         str(shared / "data" / "images" / "astronaut.png"), "-t", "60", "-c:v", "libx264", "-g", "1",
+         "-pix_fmt", "yuv420p", str(clip)], check=True)
+    daemon = run_daemon({"cameras": [{"id": "slow", "test_video": str(clip)}],
+                         "alerts": {"lost_ms": 10000}, "local_mocks": {"use_mock_mq": True}})
+    poll(lambda: daemon.camera("slow")["frames"]["analysed"] >= 5, 40, "five pictures")
+    kinds = [alert["type"].removeprefix("faceworker.face.") for alert in daemon.alerts()]
+    assert kinds == ["appeared"], kinds

@@ -239,6 +239,22 @@ static void refuses_what_is_no_web_address(void **state)
     fw_url_destroy(url);
 }
 
+static void refuses_a_token_with_a_line_break(void **state)
+{
+    struct fixture *f = *state;
+    struct fw_secret *token = fw_secret_create(f->secrets, "t0p\r\nX-Injected: yes");
+    struct fw_sink_options options = {
+        .type = "http", .name = "backend", .url = f->url, .token = token, .timeout_ms = 500};
+    struct fw_error error = {0};
+    struct fw_sink *sink = NULL;
+
+    assert_int_equal(fw_sink_open(&sink, &options, &error), FW_EINVAL);
+    assert_null(sink);
+    assert_non_null(strstr(error.message, "line break"));
+    assert_null(strstr(error.message, "t0p"));
+    fw_secret_destroy(token);
+}
+
 int run_sink_http_tests(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -252,6 +268,7 @@ int run_sink_http_tests(void)
         TEST(no_peer_is_a_failed_connection),
         TEST(a_cancel_ends_a_request_at_once),
         TEST(refuses_what_is_no_web_address),
+        TEST(refuses_a_token_with_a_line_break),
     };
 #undef TEST
 

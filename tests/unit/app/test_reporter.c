@@ -236,6 +236,8 @@ static void assert_stored(const struct bench *bench, json_t *event, const char *
     unsigned char digest[EVP_MAX_MD_SIZE];
     char hex[65];
 
+    if (!put)
+        return; // put_of() has failed the test
     assert_int_equal(EVP_Digest(put->data, put->length, digest, NULL, EVP_sha256(), NULL), 1);
     for (int i = 0; i < 32; i++)
         snprintf(hex + 2 * (size_t)i, 3, "%02x", digest[i]);
