@@ -57,7 +57,7 @@ def check(command, **options):
     return Count(passed=1) if run(command, **options) else Count(failed=1)
 
 
-def sources(*suffixes, folders=("src", "tests", "bench")):
+def sources(*suffixes, folders=("src", "tests")):
     return sorted(str(path.relative_to(ROOT)) for folder in folders
                   for path in (ROOT / folder).rglob("*") if path.suffix in suffixes)
 
