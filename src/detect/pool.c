@@ -14,8 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RETRY_US    (30 * FW_US_PER_S)
-#define MAX_THREADS 256
+#define RETRY_US (30 * FW_US_PER_S)
+// Lack of memory passes sooner than a model appears.
+#define RETRY_MEMORY_US FW_US_PER_S
+#define MAX_THREADS     256
 
 // One distinct detector that clients ask for. Made when first asked for, freed with the pool.
 struct spec {
@@ -219,7 +221,7 @@ static bool note_outcome(struct fw_pool *pool, struct spec *spec, int status,
     spec->failure = status;
     if (status != FW_OK) {
         spec->error = *error;
-        spec->retry_at_us = fw_monotonic_us() + RETRY_US;
+        spec->retry_at_us = fw_monotonic_us() + (status == FW_ENOMEM ? RETRY_MEMORY_US : RETRY_US);
     }
     pthread_mutex_unlock(&pool->specs_mutex);
     return news;
