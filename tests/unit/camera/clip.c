@@ -1,5 +1,6 @@
 #include "clip.h"
 
+#include "camera/camera.h"
 #include "camera/encode.h"
 #include "camera/publish.h"
 #include "util/text.h"
@@ -177,4 +178,21 @@ char *clip_path(const char *name)
 
     assert_non_null(path);
     return path;
+}
+
+int clip_set_up(void **state)
+{
+    char *path = clip_path("clip.mp4");
+
+    fw_camera_library_init();
+    clip_make(path, CLIP_WIDTH, CLIP_HEIGHT, CLIP_FRAMES, CLIP_FPS);
+    *state = path;
+    return 0;
+}
+
+int clip_tear_down(void **state)
+{
+    unlink(*state);
+    free(*state);
+    return 0;
 }

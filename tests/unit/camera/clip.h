@@ -4,6 +4,12 @@
 
 #include <stdint.h>
 
+// The clip that clip_set_up() makes.
+#define CLIP_WIDTH  320
+#define CLIP_HEIGHT 240
+#define CLIP_FRAMES 30
+#define CLIP_FPS    25
+
 // What libavformat finds in a published file.
 struct clip_info {
     int packets, keyframes;
@@ -19,5 +25,8 @@ void clip_append(const char *from, const char *to, int64_t shift_ms);
 void clip_inspect(const char *path, struct clip_info *info);
 // A path for a file of this test alone; to be unlink()ed and free()d.
 char *clip_path(const char *name);
+// A group's fixture: STATE is the path of an MP4 clip, made once for all its tests.
+int clip_set_up(void **state);
+int clip_tear_down(void **state);
 
 #endif
