@@ -378,8 +378,8 @@ static int put_in_place(const struct transfer *transfer, struct fw_error *error)
     const char *target = transfer->download->target;
     if (fsync(transfer->fd) != 0 || rename(transfer->part, target) != 0 ||
         sync_folder_of(target) != FW_OK)
-        return fw_fail(error, FW_EIO, "can't write '%s' (%s); check the disk", target,
-                       strerror(errno));
+        return fw_fail(error, fw_status_of_errno(errno), "can't write '%s' (%s); check the disk",
+                       target, strerror(errno));
     return FW_OK;
 }
 

@@ -63,10 +63,11 @@ int fw_file_sha256(const char *path, char hex[65], struct fw_error *error)
         goto done;
     }
     if (!buffer || !context || !EVP_DigestInit_ex(context, EVP_sha256(), NULL)) {
-        status = fw_fail(error, FW_EIO, "can't compute the SHA-256 of '%s'; is memory out?", path);
+        status =
+            fw_fail(error, FW_ENOMEM, "can't compute the SHA-256 of '%s'; is memory out?", path);
         goto done;
     }
-    for (;;) {
+    while (status == FW_OK) {
         ssize_t count = read(fd, buffer, READ_BYTES);
         if (count < 0 && errno == EINTR)
             continue;
@@ -76,10 +77,10 @@ int fw_file_sha256(const char *path, char hex[65], struct fw_error *error)
         if (count <= 0)
             break;
         if (!EVP_DigestUpdate(context, buffer, (size_t)count))
-            status = FW_EIO;
+            status = fw_fail(error, FW_EIO, "libcrypto can't add up '%s'; check it", path);
     }
     if (status == FW_OK && !EVP_DigestFinal_ex(context, digest, &length))
-        status = fw_fail(error, FW_EIO, "can't compute the SHA-256 of '%s'", path);
+        status = fw_fail(error, FW_EIO, "libcrypto can't add up '%s'; check it", path);
     for (unsigned int i = 0; status == FW_OK && i < 32; i++)
         snprintf(hex + (size_t)2 * i, 3, "%02x", digest[i]);
 done:

@@ -58,7 +58,7 @@ int fw_model_locate(const struct fw_model_store_options *options, const char *mo
                     struct fw_cancel *cancel, struct fw_model_files *files, struct fw_error *error);
 void fw_model_files_free(struct fw_model_files *files);
 
-// Lower-case hex SHA-256 of a file. FW_OK, FW_ENOENT, FW_EIO.
+// Lower-case hex SHA-256 of a file. FW_OK, FW_ENOENT, FW_EIO, FW_ENOMEM.
 int fw_file_sha256(const char *path, char hex[65], struct fw_error *error);
 
 #endif
