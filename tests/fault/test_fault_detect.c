@@ -10,6 +10,7 @@
 #include "track/tracker.h"
 #include "util/error.h"
 #include "util/face.h"
+#include <curl/curl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -19,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -42,6 +44,7 @@ static int read_model(void **state)
     const char *shared = getenv("FACEWORKER_SHARED");
 
     (void)state;
+    assert_int_equal(curl_global_init(CURL_GLOBAL_DEFAULT), 0);
     snprintf(model.path, sizeof(model.path), "%s/models/yunet_n_640_640.onnx",
              shared ? shared : "");
     FILE *file = fopen(model.path, "rb");
@@ -61,6 +64,7 @@ static int free_model(void **state)
 {
     (void)state;
     free(model.data);
+    curl_global_cleanup();
     return 0;
 }
 
@@ -193,6 +197,27 @@ static int pool(void *opaque)
     return status;
 }
 
+// Fetched from a folder that stands in for a server, every time anew.
+static int model_store(void *opaque)
+{
+    char dir[64], base_url[4200], file[128];
+    struct fw_model_files files = {0};
+    struct fw_error error = {0};
+
+    snprintf(dir, sizeof(dir), "%s/models", (const char *)opaque);
+    snprintf(base_url, sizeof(base_url), "file://%.*s",
+             (int)(strrchr(model.path, '/') - model.path), model.path);
+    snprintf(file, sizeof(file), "%s/%s", dir, fw_model_find("yunet")->file);
+    const struct fw_model_store_options options = {.dir = dir, .base_url = base_url};
+    int status = fw_model_locate(&options, "yunet", NULL, &files, &error);
+    if (status == FW_OK) {
+        assert_string_equal(files.path, file);
+        fw_model_files_free(&files);
+    }
+    unlink(file);
+    return status;
+}
+
 static int tracker(void *opaque)
 {
     const struct fw_tracker_options options = {0.7F, 0.3F, 2, 3, 100000};
@@ -257,6 +282,23 @@ static void try_pool(void **state)
                                        .most_tries = 80});
 }
 
+static void try_model_store(void **state)
+{
+    static char folder[] = "/tmp/fw-fault-detect-XXXXXX";
+    char command[64];
+
+    (void)state;
+    need_model();
+    assert_non_null(mkdtemp(folder));
+    fault_try(&(struct fault_scenario){.name = "model_store",
+                                       .run = model_store,
+                                       .opaque = folder,
+                                       .may_survive = true, // a download is tried again
+                                       .most_tries = 40});
+    snprintf(command, sizeof(command), "rm -rf '%s'", folder);
+    assert_int_equal(system(command), 0);
+}
+
 static void try_tracker(void **state)
 {
     (void)state;
@@ -266,8 +308,9 @@ static void try_tracker(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(try_onnx), cmocka_unit_test(try_networks), cmocka_unit_test(try_detectors),
-        cmocka_unit_test(try_pool), cmocka_unit_test(try_tracker),
+        cmocka_unit_test(try_onnx),        cmocka_unit_test(try_networks),
+        cmocka_unit_test(try_detectors),   cmocka_unit_test(try_pool),
+        cmocka_unit_test(try_model_store), cmocka_unit_test(try_tracker),
     };
     return cmocka_run_group_tests(tests, read_model, free_model);
 }
