@@ -505,7 +505,10 @@ static void run_output(void *opaque)
 
     fw_backoff_init(&usual, &fw_backoff_default);
     fw_backoff_init(&refused, &fw_backoff_refused);
-    while (!atomic_load(&output->is_closing)) {
+    // When all was put and closed before this thread came to run, that is still to be written.
+    for (bool is_first = true;
+         is_first ? !fw_cancel_is_set(output->cancel) : !atomic_load(&output->is_closing);
+         is_first = false) {
         struct fw_error error = {0};
         int status = connect_output(output, &error);
 
