@@ -59,6 +59,11 @@ static void arm(long first, long last)
     atomic_store(&fault.is_armed, true);
 }
 
+bool fault_has_struck(void)
+{
+    return atomic_load(&fault.failed) > 0;
+}
+
 void fault_pause(void)
 {
     atomic_store(&fault.is_armed, false);

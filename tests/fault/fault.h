@@ -29,6 +29,9 @@ void fault_try(const struct fault_scenario *scenario);
 // For calls that give a pointer.
 int fault_status_of(const void *pointer);
 
+// Whether a call has failed in this run of the scenario.
+bool fault_has_struck(void);
+
 // No failures from here on to the next fault_resume(): for a scenario's own preparations.
 void fault_pause(void);
 void fault_resume(void);

@@ -33,9 +33,9 @@ static struct fw_event *make_event(void)
          .quality = 0.5F},
         {.track = 8, .face = {.box = {90, 20, 30, 40}, .score = 0.8F}, .quality = -1},
     };
-    static const struct fw_event_picture jpeg = {
-        .key = "a/b.jpg", .url = "http://h/a/b.jpg", .sha256 = "00", .width = 9, .height = 8};
-    static const struct fw_event_snapshot snapshot = {.state = "stored", .full = jpeg};
+    static const struct fw_event_snapshot snapshot = {
+        .state = "stored",
+        .full = {.key = "a/b.jpg", .url = "http://h/", .sha256 = "00", .width = 9, .height = 8}};
     const struct fw_event_input input = {.type = FW_EVENT_FACE_APPEARED,
                                          .worker_id = "edge 1",
                                          .camera_id = "front",

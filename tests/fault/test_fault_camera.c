@@ -25,6 +25,8 @@
 
 #include <cmocka.h>
 
+enum { FRAMES = 6 };
+
 static char *clip, *published;
 static char model[4096];
 
@@ -95,7 +97,7 @@ static int start(struct fw_camera **camera, const struct fw_url *url,
         .id = "test",
         .url = url,
         .is_test_video = true,
-        .max_frames = 6,
+        .max_frames = FRAMES,
         .analyze_fps = 0,
         .max_frame_age_ms = 500,
         .model = model,
@@ -129,9 +131,13 @@ static int stop(struct fw_camera *camera)
     struct fw_camera_status status;
     int lost = -1;
 
-    for (int i = 0; i < 40 && !fw_camera_has_ended(camera); i++)
+    for (int i = 0; !fw_camera_has_ended(camera) && (i < 40 || !fault_has_struck()); i++)
         poll(NULL, 0, 5);
     fw_camera_get_status(camera, &status);
+    if (!fault_has_struck()) {
+        assert_int_equal(status.frames_encoded, FRAMES);
+        assert_int_equal(status.outputs[0].packets, FRAMES);
+    }
     fw_camera_stop(camera);
     assert_int_equal(fw_camera_destroy(camera, 5000, &lost), FW_OK);
     assert_int_equal(lost, 0);
