@@ -28,8 +28,8 @@ int fw_secrets_add_login(struct fw_secrets *secrets, const char *username, const
 
 // Appends TEXT to OUT with every registered spelling replaced by "***", and with the userinfo of
 // every URL in it replaced too ("rtsp://***@host/"), known or not. SECRETS may be NULL: then only
-// userinfo is replaced. FW_OK, or FW_ENOMEM: then a sentence that says so stands in for TEXT, or OUT
-// has failed. Any thread.
+// userinfo is replaced. FW_OK, or FW_ENOMEM: then a sentence that says so stands in for TEXT, or
+// OUT has failed. Any thread.
 int fw_secrets_redact(const struct fw_secrets *secrets, const char *text, struct fw_text *out);
 
 // Takes a copy of VALUE and registers it in SECRETS (which may be NULL). NULL when memory is out.
