@@ -48,9 +48,12 @@ def assert_stream_is_right(url, size, *options):
     packets = [entry for entry in entries if entry["type"] == "packet"]
     frames = [entry for entry in entries if entry["type"] == "frame"]
     assert {frame["pict_type"] for frame in frames} <= {"I", "P"}
-    dts = [float(packet["dts_time"]) for packet in packets if "dts_time" in packet]
+    # A reader of RTSP may get its first packets before it knows their time.
+    timed = [packet for packet in packets if "dts_time" in packet and "pts_time" in packet]
+    assert len(timed) >= len(packets) - 5
+    dts = [float(packet["dts_time"]) for packet in timed]
     assert all(later > earlier for earlier, later in zip(dts, dts[1:], strict=False))
-    keys = [float(packet["pts_time"]) for packet in packets if "K" in packet["flags"]]
+    keys = [float(packet["pts_time"]) for packet in timed if "K" in packet["flags"]]
     assert len(keys) >= 2, "no second keyframe in 5 s"
     assert max(later - earlier for earlier, later in zip(keys, keys[1:], strict=False)) < 2.2
     assert len(frames) > 80, f"{len(frames)} frames in 5 s of a 25 fps stream"
