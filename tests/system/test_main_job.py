@@ -56,7 +56,9 @@ def assert_stream_is_right(url, size, *options):
     keys = [float(packet["pts_time"]) for packet in timed if "K" in packet["flags"]]
     assert len(keys) >= 2, "no second keyframe in 5 s"
     assert max(later - earlier for earlier, later in zip(keys, keys[1:], strict=False)) < 2.2
-    assert len(frames) > 80, f"{len(frames)} frames in 5 s of a 25 fps stream"
+    assert len(packets) > 100, f"{len(packets)} packets in 5 s of a 25 fps stream"
+    # A reader joins between two keyframes, so it may see nothing for the first 2 s.
+    assert len(frames) > 55, f"{len(frames)} frames decoded"
 
 
 def box_colour_share(picture, box):
