@@ -99,7 +99,8 @@ def test_three_cameras_are_watched_drawn_on_and_published(main_job, mediamtx, sh
         file = grab_picture(mediamtx.rtsp(path), tmp_path / f"{name}.png", "-rtsp_transport", "tcp")
         picture = cv2.imread(str(file))
         faces = find_faces(yunet, picture)
-        return faces and all(box_colour_share(picture, face) > 0.5 for face in faces)
+        # The two networks' boxes of a tilted head differ, so a side is seen in part only.
+        return faces and all(box_colour_share(picture, face) > 0.25 for face in faces)
 
     for path, name in (("woman-out", "woman"), ("man-out", "man"), ("both-out", "both")):
         poll(lambda path=path, name=name: is_drawn(path, name), 40,
@@ -108,7 +109,7 @@ def test_three_cameras_are_watched_drawn_on_and_published(main_job, mediamtx, sh
     source = cv2.imread(str(grab_picture(mediamtx.rtsp("woman"), tmp_path / "source.png",
                                          "-rtsp_transport", "tcp")))
     for face in find_faces(yunet, source):
-        assert box_colour_share(source, face) < 0.3
+        assert box_colour_share(source, face) < 0.05
 
 
 def test_every_camera_tells_of_its_faces(main_job):
