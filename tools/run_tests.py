@@ -240,7 +240,7 @@ def phase_fuzz_long():
 
 def phase_bench():
     """Speed, as ratios of things that run in turn."""
-    folder = BUILD / "release"
+    folder = BUILD / "bench"  # build/release, which `make build` makes, has no test tools
     if not configure(folder, "--buildtype=release"):
         return Count(failed=1)
     return pytest(folder, "-m", "bench", "-s")
