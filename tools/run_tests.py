@@ -9,6 +9,7 @@ that breaks does not stop the later ones, so that one run shows everything.
 import argparse
 import os
 import pathlib
+import platform
 import re
 import shutil
 import subprocess
@@ -63,8 +64,12 @@ def sources(*suffixes, folders=("src", "tests")):
 
 
 def configure(folder, *options, compiler="gcc"):
-    """Sets a build folder up once and builds it with warnings as errors; True if that worked."""
-    environment = {"CC": compiler, "CXX": "clang++" if compiler == "clang" else "g++"}
+    """Sets a build folder up once and builds it with warnings as errors; True if that worked.
+
+    COMPILER None: the one that a cross file names.
+    """
+    environment = {"CC": compiler, "CXX": "clang++" if compiler == "clang" else "g++"} \
+        if compiler else {}
     if not (folder / "build.ninja").exists():
         setup = ["meson", "setup", str(folder), "--werror", f"-Dshared_dir={SHARED}", *options]
         if not run(setup, env=environment):
@@ -172,6 +177,16 @@ def phase_minimal():
     return unit_tests(folder) if ok else Count(failed=1)
 
 
+def phase_arm64():
+    """The build for arm64, and its unit tests under qemu-user."""
+    folder = BUILD / "arm64"
+    if not run(["tools/install-packages.sh", "arm64"]):
+        return Count(failed=1)
+    cross = ["--cross-file", "ci/aarch64.ini"] if platform.machine() != "aarch64" else []
+    ok = configure(folder, "-Dopencv=disabled", *cross, compiler=None)
+    return unit_tests(folder, timeout_factor="10") if ok else Count(failed=1)
+
+
 def sanitized(name, sanitizer, env):
     folder = BUILD / name
     if not configure(folder, f"-Db_sanitize={sanitizer}", "-Db_lundef=false"):
@@ -248,7 +263,7 @@ def phase_bench():
 
 PHASES = {
     "prepare": phase_prepare, "style": phase_style, "unit": phase_unit, "clang": phase_clang,
-    "minimal": phase_minimal, "asan": phase_asan, "tsan": phase_tsan, "fuzz": phase_fuzz,
+    "minimal": phase_minimal, "arm64": phase_arm64, "asan": phase_asan, "tsan": phase_tsan, "fuzz": phase_fuzz,
     "system": phase_system,
 }
 SOAK = {"prepare": phase_prepare, "soak": phase_soak, "fuzz_long": phase_fuzz_long}
