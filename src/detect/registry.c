@@ -1,7 +1,7 @@
 // The table of detectors, and the calls that go through it. A new detector is a file with a
 // `const struct fw_detector_backend`, its declaration in backends.h, and a line here.
 #include "detect/backends.h"
-#include "media/frame.h"
+#include "detect/tiles.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +15,14 @@ static const struct fw_detector_backend *const backends[] = {
     &fw_null_backend,       NULL,
 };
 
+// No detector takes pictures larger than this as they are.
+#define LARGEST_INPUT_PX 8192
+
 struct fw_detector {
     const struct fw_detector_backend *backend;
     void *state;
+    int limit_px; // what pictures are scaled down to
+    struct fw_tiler tiler;
 };
 
 const struct fw_detector_backend *const *fw_detector_backends(void)
@@ -105,6 +110,10 @@ int fw_detector_open(struct fw_detector **detector, const struct fw_detector_opt
         return fw_fail(error, FW_ENOMEM, "out of memory while opening the detector");
     }
     opened->backend = backend;
+    opened->limit_px = backend->fixed_input_px;
+    if (opened->limit_px == 0) {
+        opened->limit_px = options->input_size > 0 ? options->input_size : LARGEST_INPUT_PX;
+    }
     status = backend->open(&opened->state, options, error);
     if (status != FW_OK) {
         free(opened);
@@ -120,6 +129,7 @@ void fw_detector_close(struct fw_detector *detector)
         return;
     }
     detector->backend->close(detector->state);
+    fw_tiler_free(&detector->tiler);
     free(detector);
 }
 
@@ -148,7 +158,10 @@ int fw_detector_detect(struct fw_detector *detector, const struct fw_frame *fram
         return fw_fail(error, FW_EINVAL, "a picture of %dx%d px without pixels", frame->width,
                        frame->height);
     }
-    int status = detector->backend->detect(detector->state, frame, parameters, faces, error);
+    const struct fw_tile_grid grid =
+        fw_tile_grid_for(frame->width, frame->height, detector->limit_px, parameters);
+    const struct fw_tile_look look = {detector->backend->detect, detector->state};
+    int status = fw_tiler_detect(&detector->tiler, &grid, &look, frame, parameters, faces, error);
     if (status != FW_OK) {
         fw_faces_clear(faces);
     }

@@ -14,9 +14,10 @@
 
 enum {
     MAX_MODEL_BYTES = 64 << 20,
-    // Cameras of several sizes may share a detector; each size keeps its buffers.
-    MAX_SESSIONS = 4,
-    // A session for more pixels than this (still pictures at their own size) stands alone, as four
+    // Cameras of several sizes may share a detector, and tiles have sizes of their own; each keeps
+    // its buffers.
+    MAX_SESSIONS = 8,
+    // A session for more pixels than this (still pictures at their own size) stands alone, as some
     // of them would take gigabytes.
     MAX_SHARED_PIXELS = 2 << 20,
 };

@@ -282,6 +282,26 @@ int fw_frame_copy(struct fw_frame *to, const struct fw_frame *from)
     return FW_OK;
 }
 
+struct fw_frame fw_frame_view(const struct fw_frame *frame, int x, int y, int width, int height)
+{
+    struct fw_frame view = *frame;
+
+    view.owner = NULL;
+    view.width = width;
+    view.height = height;
+    for (int plane = 0; plane < fw_frame_plane_count(frame->format); plane++) {
+        int column = x;
+
+        if (frame->format == FW_PIXEL_BGR24)
+            column = 3 * x;
+        else if (frame->format == FW_PIXEL_I420 && plane > 0)
+            column = x / 2;
+        // Chroma of NV12 comes in pairs, half as many: the column stays.
+        view.planes[plane] += (ptrdiff_t)(plane > 0 ? y / 2 : y) * frame->strides[plane] + column;
+    }
+    return view;
+}
+
 void fw_frame_copy_description(struct fw_frame *to, const struct fw_frame *from)
 {
     to->matrix = from->matrix;

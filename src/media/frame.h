@@ -59,6 +59,9 @@ struct fw_frame *fw_frame_pool_get(struct fw_frame_pool *pool);
 // Copies pixels and colour description, size and format being equal, and time and sequence.
 // FW_OK or FW_EINVAL. TO must be writable.
 int fw_frame_copy(struct fw_frame *to, const struct fw_frame *from);
+// The part of FRAME at X, Y (even ones, for YUV) as a picture that borrows FRAME's pixels and has
+// no references of its own: for functions that only look at it.
+struct fw_frame fw_frame_view(const struct fw_frame *frame, int x, int y, int width, int height);
 // The fields alone: colour description, times, sequence.
 void fw_frame_copy_description(struct fw_frame *to, const struct fw_frame *from);
 

@@ -51,27 +51,10 @@ static int even_above(int value, int limit)
     return even > limit ? limit : even;
 }
 
-static void copy_area(struct fw_frame *to, const struct fw_frame *from, int plane,
-                      const struct area *area)
-{
-    int shift = plane > 0 ? 1 : 0;
-    int pixel_bytes = from->format == FW_PIXEL_BGR24 ? 3 : 1;
-    int column = area->left * pixel_bytes;
-
-    // Chroma of NV12 comes in pairs, half as many: the column stays.
-    if (plane > 0 && from->format == FW_PIXEL_I420)
-        column /= 2;
-    for (int row = 0; row < fw_frame_row_count(to, plane); row++)
-        memcpy(to->planes[plane] + (ptrdiff_t)row * to->strides[plane],
-               from->planes[plane] +
-                   (ptrdiff_t)((area->top >> shift) + row) * from->strides[plane] + column,
-               (size_t)fw_frame_row_bytes(to, plane));
-}
-
 struct fw_frame *fw_image_crop(const struct fw_frame *frame, struct fw_box box)
 {
     struct area area;
-    struct fw_frame *crop;
+    struct fw_frame view, *crop;
 
     if (!find_area(frame, box, &area))
         return NULL;
@@ -81,12 +64,11 @@ struct fw_frame *fw_image_crop(const struct fw_frame *frame, struct fw_box box)
         area.right = even_above(area.right, frame->width);
         area.bottom = even_above(area.bottom, frame->height);
     }
-    crop = fw_frame_create(frame->format, area.right - area.left, area.bottom - area.top);
-    if (!crop)
-        return NULL;
-    for (int plane = 0; plane < fw_frame_plane_count(frame->format); plane++)
-        copy_area(crop, frame, plane, &area);
-    fw_frame_copy_description(crop, frame);
+    view =
+        fw_frame_view(frame, area.left, area.top, area.right - area.left, area.bottom - area.top);
+    crop = fw_frame_create(frame->format, view.width, view.height);
+    if (crop)
+        (void)fw_frame_copy(crop, &view);
     return crop;
 }
 

@@ -107,7 +107,7 @@ static int network(void *opaque)
 }
 
 // Every cell is a face, so that the lists grow.
-static const struct fw_detect_parameters all_cells = {0.0F, 0.99F, 0};
+static const struct fw_detect_parameters all_cells = {.min_score = 0.0F, .nms_iou = 0.99F};
 
 static int detector(void *opaque)
 {

@@ -37,7 +37,7 @@ static float *put(struct outputs *outputs, int level, int x, int y, float score,
     return row;
 }
 
-static const struct fw_detect_parameters defaults = {0.5f, 0.45f, 0};
+static const struct fw_detect_parameters defaults = {.min_score = 0.5f, .nms_iou = 0.45f};
 
 static struct fw_faces run(const struct outputs *outputs,
                            const struct fw_detect_parameters *parameters)
@@ -108,8 +108,10 @@ static void keeps_the_best_of_overlapping_faces(void **state)
     assert_float_equal(faces.items[0].score, 0.9f, 1e-6f);
     assert_float_equal(faces.items[1].score, 0.8f, 1e-6f);
     fw_faces_free(&faces);
-    assert_int_equal(count(&outputs, &(struct fw_detect_parameters){0.5f, 0.65f, 0}), 3);
-    assert_int_equal(count(&outputs, &(struct fw_detect_parameters){0.5f, 0.3f, 0}), 1);
+    assert_int_equal(
+        count(&outputs, &(struct fw_detect_parameters){.min_score = 0.5f, .nms_iou = 0.65f}), 3);
+    assert_int_equal(
+        count(&outputs, &(struct fw_detect_parameters){.min_score = 0.5f, .nms_iou = 0.3f}), 1);
 }
 
 // A face that is suppressed suppresses nobody.
@@ -186,7 +188,7 @@ static void bounds_the_candidates(void **state)
 {
     enum { WIDE = 512 };
     struct fw_yunet_level levels[3] = {{8, WIDE, WIDE, NULL}, {16, 0, 0, NULL}, {32, 0, 0, NULL}};
-    struct fw_detect_parameters parameters = {0, 0.45f, 0};
+    struct fw_detect_parameters parameters = {.nms_iou = 0.45f};
     struct fw_postprocess post = {0};
     struct fw_faces faces = {0};
     float *rows = calloc((size_t)WIDE * WIDE * ROW, sizeof(float));
