@@ -2,9 +2,9 @@
 #include "app/command_util.h"
 #include "app/commands.h"
 #include "app/detect_run.h"
+#include "app/signals.h"
 #include "camera/camera.h"
 #include "detect/model_store.h"
-#include "util/text.h"
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -21,30 +21,44 @@ static const char help[] =
     "   \"score\": S, \"landmarks\": [[x, y], ...]}, ...]}\n"
     "\n"
     "in pixels of the picture; a video's pictures are PATH#NUMBER, from 0. What can't be read is\n"
-    "told on standard error, and the rest is done all the same.\n"
+    "told on standard error, and the rest is done all the same. Each line is written as soon as\n"
+    "it is there, so that a run which is interrupted (Ctrl-C) leaves what it has found. On a\n"
+    "terminal, standard error shows how far it is and how long it will take.\n"
     "\n"
     "      --model NAME|FILE  a name of `faceworker models list`, or a file (default yunet)\n"
     "      --min-score S      leave faces with a lower score out (0 to 1, default 0.7)\n"
+    "      --min-face-px N    leave faces out whose longer side is smaller (default 0)\n"
+    "      --nms-iou F        boxes that overlap more are one face (0 to 1, default 0.45)\n"
     "      --input-size N     shrink pictures to this longer side first (default 640 as the "
     "daemon\n"
     "                         does; 0: don't)\n"
+    "      --roi X,Y,W,H      look at this part only, in fractions of width and height\n"
+    "      --tiles CxR        look at C times R overlapping parts too (1 to 8 each), for small\n"
+    "                         and distant faces (default 1x1: at the whole only)\n"
     "      --precision P      auto (the default) or fp32\n"
     "      --isa NAME         auto, scalar, avx2, avx512 or neon (default: $FACEWORKER_ISA, else\n"
     "                         auto)\n"
-    "      --jobs N           threads (default 1; 0: one a processor core)\n"
-    "      --annotate DIR     write copies of the pictures with the faces drawn into DIR\n"
+    "      --jobs N           threads (default 0: one a processor core)\n"
+    "      --annotate DIR     write copies of the pictures with the faces drawn into DIR, in\n"
+    "                         folders as the pictures' own\n"
+    "      --crop DIR         write each face with some margin into DIR, as PATH-N.jpg, and its\n"
+    "                         file's name as \"crop\" into the line\n"
     "      --output FILE      write the lines there, not to standard output\n"
     "      --models-dir DIR   where model files lie (default: faceworker's cache folder)\n"
     "  -h, --help             this text\n"
     "\n"
-    "Exit status: 0 done, 1 something could not be read or written, 2 wrong usage.\n"
+    "Exit status: 0 done, 1 something could not be read or written, or it was interrupted, 2 "
+    "wrong\n"
+    "usage.\n"
     "\n"
     "Example:\n"
-    "  faceworker detect --annotate /tmp/faces --jobs 0 photos/ > faces.jsonl\n";
+    "  faceworker detect --crop /tmp/faces photos/ > faces.jsonl\n";
 
 struct detect_command {
-    const char *model, *precision, *isa, *annotate, *output, *models_dir;
-    double min_score, input_size, jobs;
+    const char *model, *precision, *isa, *annotate, *crop, *output, *models_dir;
+    double min_score, nms_iou;
+    int min_face_px, input_size, jobs, tile_columns, tile_rows;
+    struct fw_box roi;
     char **paths;
     int path_count;
 };
@@ -67,8 +81,8 @@ static int collect(const struct detect_command *command, struct fw_detect_inputs
 }
 
 static int locate_model(const struct detect_command *command,
-                        const struct fw_command_context *context, struct fw_model_files *files,
-                        struct fw_error *error)
+                        const struct fw_command_context *context, struct fw_cancel *cancel,
+                        struct fw_model_files *files, struct fw_error *error)
 {
     char *standard = fw_config_default_models_dir();
     const struct fw_model_store_options store = {
@@ -76,20 +90,19 @@ static int locate_model(const struct detect_command *command,
         .log = &context->log,
     };
     int status = standard == NULL ? fw_fail(error, FW_ENOMEM, "out of memory")
-                                  : fw_model_locate(&store, command->model, NULL, files, error);
+                                  : fw_model_locate(&store, command->model, cancel, files, error);
     free(standard);
     return status;
 }
 
 static int run(const struct detect_command *command, const struct fw_command_context *context,
-               const struct fw_detect_inputs *inputs, FILE *out, struct fw_error *error)
+               const struct fw_detect_inputs *inputs, FILE *out, struct fw_cancel *cancel,
+               struct fw_error *error)
 {
     struct fw_model_files files = {0};
-    int status = locate_model(command, context, &files, error);
+    int status = locate_model(command, context, cancel, &files, error);
     if (status != FW_OK)
         return status;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    int jobs = command->jobs > 0 ? (int)command->jobs : cores > 0 ? (int)cores : 1;
     const struct fw_detect_run_options options = {
         .inputs = inputs,
         .detector = {.backend = files.backend,
@@ -97,13 +110,20 @@ static int run(const struct detect_command *command, const struct fw_command_con
                      .config_path = files.config_path,
                      .precision = command->precision,
                      .isa = command->isa,
-                     .input_size = (int)command->input_size,
+                     .input_size = command->input_size,
                      .log = &context->log},
-        .parameters = {.min_score = (float)command->min_score, .nms_iou = 0.45F},
-        .jobs = jobs,
+        .parameters = {.min_score = (float)command->min_score,
+                       .nms_iou = (float)command->nms_iou,
+                       .min_face_px = command->min_face_px,
+                       .roi = command->roi,
+                       .tile_columns = command->tile_columns,
+                       .tile_rows = command->tile_rows},
+        .jobs = command->jobs > 0 ? command->jobs : fw_command_core_count(),
         .annotate = command->annotate,
+        .crop = command->crop,
         .out = out,
         .progress = isatty(STDERR_FILENO) != 0,
+        .cancel = cancel,
         .secrets = context->secrets,
     };
     status = fw_detect_run(&options, error);
@@ -133,104 +153,118 @@ static bool close_output(FILE *out)
     return is_whole;
 }
 
+// All of it, with the signals going to CANCEL.
+static int detect_inputs(const struct detect_command *command,
+                         const struct fw_command_context *context,
+                         const struct fw_detect_inputs *inputs, struct fw_cancel *cancel)
+{
+    struct fw_error error = {0};
+    FILE *out = open_output(command->output);
+    if (out == NULL)
+        return FW_EIO;
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    fw_camera_library_init();
+    int status = run(command, context, inputs, out, cancel, &error);
+    if (status != FW_OK && error.message[0] != '\0')
+        fprintf(stderr, "faceworker detect: %s\n", error.message);
+    if (!close_output(out) && status == FW_OK)
+        status = FW_EIO;
+    curl_global_cleanup();
+    return status;
+}
+
 static int detect(const struct detect_command *command)
 {
     struct fw_command_context context = {0};
     struct fw_detect_inputs inputs = {0};
-    struct fw_error error = {0};
+    struct fw_signals *signals = NULL;
     bool failed = false;
-    FILE *out = NULL;
-    int status = FW_ENOMEM;
+    int status = fw_signals_open(&signals);
+    if (status != FW_OK) {
+        fprintf(stderr, "faceworker detect: can't set signals up (%s)\n", fw_status_text(status));
+        return FW_EXIT_FAILED;
+    }
+    status = FW_ENOMEM;
     if (!fw_command_open(&context) || collect(command, &inputs, &failed) != FW_OK)
         goto done;
-    if (inputs.count == 0) {
-        if (!failed)
-            fputs(
-                "faceworker detect: there is no picture in the folder; its pictures must be named "
-                "*.jpg, *.jpeg, *.png, *.webp or *.bmp\n",
-                stderr);
-        goto done;
-    }
-    out = open_output(command->output);
-    if (out == NULL)
-        goto done;
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-    fw_camera_library_init();
-    status = run(command, &context, &inputs, out, &error);
-    if (status != FW_OK && error.message[0] != '\0')
-        fprintf(stderr, "faceworker detect: %s\n", error.message);
-    failed = !close_output(out) || failed;
-    curl_global_cleanup();
+    status = FW_ENOENT;
+    if (inputs.count > 0)
+        status = detect_inputs(command, &context, &inputs, fw_signals_stop(signals));
+    else if (!failed)
+        fputs("faceworker detect: there is no picture in the folder; its pictures must be named "
+              "*.jpg, *.jpeg, *.png, *.webp or *.bmp\n",
+              stderr);
 done:
     fw_detect_inputs_free(&inputs);
     fw_command_close(&context);
+    fw_signals_close(signals);
     return status == FW_OK && !failed ? FW_EXIT_OK : FW_EXIT_FAILED;
 }
 
-// False, with a message on standard error, when the option is wrong.
-static bool parse_option(int option, struct detect_command *command)
+// Four fractions, with commas between, of an area inside the picture.
+static bool parse_roi(const char *text, struct fw_box *roi)
 {
-    switch (option) {
-    case 'm':
-        command->model = optarg;
-        return true;
-    case 's':
-        return fw_command_number("detect", "--min-score", optarg, 0, 1, &command->min_score);
-    case 'i':
-        return fw_command_number("detect", "--input-size", optarg, 0, 8192, &command->input_size);
-    case 'p':
-        command->precision = optarg;
-        return true;
-    case 'a':
-        command->isa = optarg;
-        return true;
-    case 'j':
-        return fw_command_number("detect", "--jobs", optarg, 0, 256, &command->jobs);
-    case 'n':
-        command->annotate = optarg;
-        return true;
-    case 'o':
-        command->output = optarg;
-        return true;
-    case 'd':
-        command->models_dir = optarg;
-        return true;
-    default:
-        return false;
+    float *const fields[] = {&roi->x, &roi->y, &roi->w, &roi->h};
+    char *end = NULL;
+    for (int i = 0; i < 4; i++, text = end + 1) {
+        double value = strtod(text, &end);
+        if (end == text || *end != (i < 3 ? ',' : '\0') || !(value >= 0 && value <= 1))
+            return false;
+        *fields[i] = (float)value;
     }
+    return fw_detect_roi_is_valid(roi);
+}
+
+// False, with a message on standard error, when an option is wrong.
+static bool parse_area(const char *roi, const char *tiles, struct detect_command *command)
+{
+    bool is_right = true;
+    if (roi != NULL && !parse_roi(roi, &command->roi)) {
+        fputs("faceworker detect: --roi takes X,Y,W,H as fractions of the picture that lie within "
+              "it, for example 0,0.25,1,0.5\n",
+              stderr);
+        is_right = false;
+    }
+    if (!fw_tiles_parse(tiles, &command->tile_columns, &command->tile_rows)) {
+        fprintf(stderr,
+                "faceworker detect: --tiles takes columns and rows from 1 to %d, for example 3x2\n",
+                FW_TILES_MAX);
+        is_right = false;
+    }
+    return is_right;
 }
 
 int fw_command_detect(int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        {"model", required_argument, NULL, 'm'},
-        {"min-score", required_argument, NULL, 's'},
-        {"input-size", required_argument, NULL, 'i'},
-        {"precision", required_argument, NULL, 'p'},
-        {"isa", required_argument, NULL, 'a'},
-        {"jobs", required_argument, NULL, 'j'},
-        {"annotate", required_argument, NULL, 'n'},
-        {"output", required_argument, NULL, 'o'},
-        {"models-dir", required_argument, NULL, 'd'},
-        {"help", no_argument, NULL, 'h'},
-        {0},
-    };
-    const char *isa = getenv("FACEWORKER_ISA");
+    const char *roi = NULL, *tiles = "1x1";
     struct detect_command command = {.model = "yunet",
                                      .precision = "auto",
-                                     .isa = isa != NULL && *isa != '\0' ? isa : "auto",
+                                     .isa = fw_command_isa(),
                                      .min_score = 0.7,
-                                     .input_size = 640,
-                                     .jobs = 1};
-    int option;
-    while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
-        if (option == 'h') {
-            fputs(help, stdout);
-            return FW_EXIT_OK;
-        }
-        if (!parse_option(option, &command))
-            return FW_EXIT_USAGE;
-    }
+                                     .nms_iou = 0.45,
+                                     .input_size = 640};
+    const struct fw_command_option options[] = {
+        {.name = "model", .text = &command.model},
+        {.name = "min-score", .number = &command.min_score, .maximum = 1},
+        {.name = "min-face-px", .whole = &command.min_face_px, .maximum = 16384},
+        {.name = "nms-iou", .number = &command.nms_iou, .maximum = 1},
+        {.name = "input-size", .whole = &command.input_size, .maximum = 8192},
+        {.name = "roi", .text = &roi},
+        {.name = "tiles", .text = &tiles},
+        {.name = "precision", .text = &command.precision},
+        {.name = "isa", .text = &command.isa},
+        {.name = "jobs", .whole = &command.jobs, .maximum = 256},
+        {.name = "annotate", .text = &command.annotate},
+        {.name = "crop", .text = &command.crop},
+        {.name = "output", .text = &command.output},
+        {.name = "models-dir", .text = &command.models_dir},
+        {0},
+    };
+    int exit_code;
+    if (!fw_command_options(options, help, argc, argv, &exit_code))
+        return exit_code;
+    if (!parse_area(roi, tiles, &command))
+        return FW_EXIT_USAGE;
     if (optind >= argc) {
         fputs("faceworker detect: give a picture, a folder or a video; see faceworker detect "
               "--help\n",

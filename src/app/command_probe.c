@@ -135,49 +135,23 @@ static bool parse_transport(const char *name, enum fw_transport *transport)
     return false;
 }
 
-// False, with a message on standard error, when the option is wrong.
-static bool parse_option(int option, struct probe_command *command)
-{
-    switch (option) {
-    case 's':
-        return fw_command_number("probe", "--seconds", optarg, 0.1, 3600, &command->seconds);
-    case 't':
-        return parse_transport(optarg, &command->transport);
-    case 'u':
-        command->username = optarg;
-        return true;
-    case 'p':
-        command->password_file = optarg;
-        return true;
-    case 'n':
-        command->tls_verify = false;
-        return true;
-    default:
-        return false;
-    }
-}
-
 int fw_command_probe(int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        {"seconds", required_argument, NULL, 's'},
-        {"transport", required_argument, NULL, 't'},
-        {"username", required_argument, NULL, 'u'},
-        {"password-file", required_argument, NULL, 'p'},
-        {"no-tls-verify", no_argument, NULL, 'n'},
-        {"help", no_argument, NULL, 'h'},
+    const char *transport = "auto";
+    struct probe_command command = {.seconds = 5, .tls_verify = true};
+    const struct fw_command_option options[] = {
+        {.name = "seconds", .number = &command.seconds, .minimum = 0.1, .maximum = 3600},
+        {.name = "transport", .text = &transport},
+        {.name = "username", .text = &command.username},
+        {.name = "password-file", .text = &command.password_file},
+        {.name = "no-tls-verify", .flag = &command.tls_verify, .value = false},
         {0},
     };
-    struct probe_command command = {.seconds = 5, .tls_verify = true};
-    int option;
-    while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
-        if (option == 'h') {
-            fputs(help, stdout);
-            return FW_EXIT_OK;
-        }
-        if (!parse_option(option, &command))
-            return FW_EXIT_USAGE;
-    }
+    int exit_code;
+    if (!fw_command_options(options, help, argc, argv, &exit_code))
+        return exit_code;
+    if (!parse_transport(transport, &command.transport))
+        return FW_EXIT_USAGE;
     if (argc - optind != 1) {
         fputs("faceworker probe: give one URL; see faceworker probe --help\n", stderr);
         return FW_EXIT_USAGE;

@@ -1,10 +1,10 @@
 // `faceworker run`: the daemon.
 #include "app/commands.h"
+#include "app/signals.h"
 #include "app/supervisor.h"
 #include "camera/camera.h"
 #include "util/cancel.h"
 #include "util/secret.h"
-#include "util/thread.h"
 #include <curl/curl.h>
 #include <errno.h>
 #include <getopt.h>
@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 static const char help[] =
@@ -30,59 +29,10 @@ static const char help[] =
     "Example:\n"
     "  faceworker run -c config.sample.json\n";
 
-// SIGINT and SIGTERM are blocked in every thread and read from a descriptor by a thread of their
-// own, so that no handler and no global is needed and a start that takes long (a download) can be
-// stopped.
-struct signals {
-    int fd;
-    struct fw_cancel *stop; // triggered by a signal
-    struct fw_cancel *quit; // ends the thread
-    struct fw_thread *thread;
-};
-
-static void watch_signals(void *opaque)
-{
-    struct signals *signals = opaque;
-    struct pollfd fds[] = {{.fd = signals->fd, .events = POLLIN},
-                           {.fd = fw_cancel_fd(signals->quit), .events = POLLIN}};
-    while (poll(fds, 2, -1) < 0 && errno == EINTR)
-        continue;
-    if (fds[0].revents)
-        fw_cancel_trigger(signals->stop);
-}
-
-static int signals_open(struct signals *signals)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    const struct sigaction ignore = {.sa_handler = SIG_IGN};
-    if (pthread_sigmask(SIG_BLOCK, &set, NULL) || sigaction(SIGPIPE, &ignore, NULL) < 0)
-        return FW_EIO;
-    signals->stop = fw_cancel_create();
-    signals->quit = fw_cancel_create();
-    signals->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (!signals->stop || !signals->quit || signals->fd < 0)
-        return FW_EIO;
-    return fw_thread_start(&signals->thread, "signals", NULL, watch_signals, signals);
-}
-
-static void signals_close(struct signals *signals)
-{
-    if (signals->quit)
-        fw_cancel_trigger(signals->quit);
-    fw_thread_join(signals->thread, -1);
-    if (signals->fd >= 0)
-        close(signals->fd);
-    fw_cancel_destroy(signals->stop);
-    fw_cancel_destroy(signals->quit);
-}
-
 // Blocks until a signal came (true) or ENDED was triggered (false).
-static bool wait_for_signal(const struct signals *signals, const struct fw_cancel *ended)
+static bool wait_for_signal(const struct fw_cancel *stop, const struct fw_cancel *ended)
 {
-    struct pollfd fds[] = {{.fd = fw_cancel_fd(signals->stop), .events = POLLIN},
+    struct pollfd fds[] = {{.fd = fw_cancel_fd(stop), .events = POLLIN},
                            {.fd = fw_cancel_fd(ended), .events = POLLIN}};
     while (poll(fds, 2, -1) < 0 && errno == EINTR)
         continue;
@@ -94,7 +44,7 @@ struct process {
     struct fw_secrets *secrets;
     struct fw_config *config;
     struct fw_logger *logger;
-    struct signals signals;
+    struct fw_signals *signals;
 };
 
 static int load_config(struct process *process, const char *option)
@@ -115,8 +65,11 @@ static int load_config(struct process *process, const char *option)
 
 static int prepare(struct process *process, const char *config_option)
 {
-    if (signals_open(&process->signals) < 0) {
-        fprintf(stderr, "faceworker: cannot set signals up: %s\n", strerror(errno));
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    int status = fw_signals_open(&process->signals);
+    if (status < 0 || sigaction(SIGPIPE, &ignore, NULL) < 0) {
+        fprintf(stderr, "faceworker: cannot set signals up: %s\n",
+                status == FW_OK || status == FW_EIO ? strerror(errno) : fw_status_text(status));
         return FW_EXIT_FAILED;
     }
     process->secrets = fw_secrets_create();
@@ -138,7 +91,7 @@ static int prepare(struct process *process, const char *config_option)
 
 static void release(struct process *process)
 {
-    signals_close(&process->signals);
+    fw_signals_close(process->signals);
     fw_logger_destroy(process->logger);
     fw_config_destroy(process->config);
     fw_secrets_destroy(process->secrets);
@@ -148,23 +101,24 @@ static void release(struct process *process)
 static int supervise(struct process *process, bool *abandoned)
 {
     const struct fw_log log = {process->logger, NULL};
+    struct fw_cancel *stop = fw_signals_stop(process->signals);
     const struct fw_supervisor_options options = {.config = process->config,
                                                   .logger = process->logger,
                                                   .secrets = process->secrets,
-                                                  .stop = process->signals.stop};
+                                                  .stop = stop};
     struct fw_supervisor *supervisor = NULL;
     struct fw_error error = {0};
     fw_log_info(&log, "faceworker %s starts with %s", FW_VERSION, process->config->path);
     int lost = 0;
     if (fw_supervisor_start(&supervisor, &options, &lost, &error) < 0) {
-        bool was_stopped = fw_cancel_is_set(process->signals.stop);
+        bool was_stopped = fw_cancel_is_set(stop);
         fw_log(&log, was_stopped ? FW_LOG_INFO : FW_LOG_ERROR, "%s%s",
                was_stopped ? "stopped before the start was complete" : "cannot start: ",
                was_stopped ? "" : error.message);
         *abandoned = lost > 0;
         return was_stopped ? FW_EXIT_OK : FW_EXIT_FAILED;
     }
-    bool by_signal = wait_for_signal(&process->signals, fw_supervisor_all_ended(supervisor));
+    bool by_signal = wait_for_signal(stop, fw_supervisor_all_ended(supervisor));
     fw_log_info(&log, by_signal ? "stopping" : "every camera has ended");
     lost = fw_supervisor_destroy(supervisor, !by_signal);
     if (lost)
@@ -195,7 +149,7 @@ int fw_command_run(int argc, char **argv)
                 argv[optind]);
         return FW_EXIT_USAGE;
     }
-    struct process process = {.signals = {.fd = -1}};
+    struct process process = {0};
     bool abandoned = false;
     int exit_code = prepare(&process, config);
     if (exit_code == FW_EXIT_OK) {

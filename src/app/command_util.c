@@ -2,6 +2,7 @@
 #include "app/commands.h"
 #include "util/secret.h"
 #include "util/text.h"
+#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -56,14 +57,71 @@ void fw_command_print(const struct fw_command_context *context, FILE *stream, co
     fw_text_free(&clean);
 }
 
-bool fw_command_number(const char *command, const char *name, const char *text, double minimum,
-                       double maximum, double *number)
+const char *fw_command_isa(void)
+{
+    const char *isa = getenv("FACEWORKER_ISA");
+    return isa != NULL && *isa != '\0' ? isa : "auto";
+}
+
+int fw_command_core_count(void)
+{
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count > 1 ? (int)count : 1;
+}
+
+// What getopt_long() returns for the first row; below are its own characters.
+#define FIRST_OPTION 256
+#define MAX_OPTIONS  32
+
+static bool set_number(const char *command, const struct fw_command_option *option)
 {
     char *end;
-    *number = strtod(text, &end);
-    if (end != text && *end == '\0' && *number >= minimum && *number <= maximum)
-        return true;
-    fprintf(stderr, "faceworker %s: %s takes a number from %.16g to %.16g\n", command, name,
-            minimum, maximum);
-    return false;
+    double number = strtod(optarg, &end);
+    bool is_number =
+        end != optarg && *end == '\0' && number >= option->minimum && number <= option->maximum;
+    if (!is_number || (option->whole != NULL && number != floor(number))) {
+        fprintf(stderr, "%s: --%s takes a %snumber from %.16g to %.16g\n", command, option->name,
+                option->whole != NULL ? "whole " : "", option->minimum, option->maximum);
+        return false;
+    }
+    if (option->whole != NULL)
+        *option->whole = (int)number;
+    else
+        *option->number = number;
+    return true;
+}
+
+static bool set_option(const char *command, const struct fw_command_option *option)
+{
+    if (option->flag != NULL)
+        *option->flag = option->value;
+    else if (option->text != NULL)
+        *option->text = optarg;
+    else
+        return set_number(command, option);
+    return true;
+}
+
+bool fw_command_options(const struct fw_command_option *options, const char *help, int argc,
+                        char **argv, int *exit_code)
+{
+    struct option rows[MAX_OPTIONS + 2] = {0};
+    int count = 0, option;
+    for (; options[count].name != NULL && count < MAX_OPTIONS; count++)
+        rows[count] = (struct option){options[count].name,
+                                      options[count].flag != NULL ? no_argument : required_argument,
+                                      NULL, FIRST_OPTION + count};
+    rows[count] = (struct option){"help", no_argument, NULL, 'h'};
+    while ((option = getopt_long(argc, argv, "h", rows, NULL)) != -1) {
+        if (option == 'h') {
+            fputs(help, stdout);
+            *exit_code = FW_EXIT_OK;
+            return false;
+        }
+        if (option < FIRST_OPTION || !set_option(argv[0], &options[option - FIRST_OPTION])) {
+            *exit_code = FW_EXIT_USAGE;
+            return false;
+        }
+    }
+    return true;
 }

@@ -4,6 +4,7 @@
 
 #include "app/config.h"
 #include <getopt.h> // getopt_long() is the C library's: the standard knows no long options
+#include <stdbool.h>
 
 // What a command holds while it runs.
 struct fw_command_context {
@@ -25,9 +26,27 @@ int fw_command_load_config(struct fw_command_context *context, const char *optio
 // Prints TEXT on STREAM through the filter of secrets.
 void fw_command_print(const struct fw_command_context *context, FILE *stream, const char *text);
 
-// Reads "NAME"'s whole number TEXT from MINIMUM to MAXIMUM, or says on standard error what is
-// wrong.
-bool fw_command_number(const char *command, const char *name, const char *text, double minimum,
-                       double maximum, double *number);
+// The instruction set that $FACEWORKER_ISA names, else "auto".
+const char *fw_command_isa(void);
+// How many processor cores there are, 1 at least.
+int fw_command_core_count(void);
+
+// One long option of a command, `--NAME ARGUMENT` or `--NAME`. Exactly one of the pointers is set,
+// and what was given goes there.
+struct fw_command_option {
+    const char *name;
+    const char **text;
+    double *number; // from MINIMUM to MAXIMUM
+    int *whole;     // likewise, without a fraction
+    bool *flag;     // takes no argument; becomes VALUE
+    double minimum, maximum;
+    bool value;
+};
+
+// Reads ARGV's options by OPTIONS, whose last row has no name; -h and --help print HELP. True: go
+// on with the arguments from `optind`. False: the command is over with *EXIT_CODE, what was wrong
+// is told.
+bool fw_command_options(const struct fw_command_option *options, const char *help, int argc,
+                        char **argv, int *exit_code);
 
 #endif

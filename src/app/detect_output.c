@@ -11,36 +11,8 @@
 #include <sys/stat.h>
 
 #define JPEG_QUALITY 92
-
-static void append_face(struct fw_text *text, const struct fw_face *face)
-{
-    const struct fw_box *box = &face->box;
-    fw_text_appendf(text, "{\"box\": [%.3f, %.3f, %.3f, %.3f], \"score\": %.6f, \"landmarks\": ",
-                    (double)box->x, (double)box->y, (double)box->w, (double)box->h,
-                    (double)face->score);
-    if (!face->has_landmarks) {
-        fw_text_append(text, "null}");
-        return;
-    }
-    for (int i = 0; i < FW_LANDMARKS; i++)
-        fw_text_appendf(text, "%s[%.3f, %.3f]", i == 0 ? "[" : ", ", (double)face->landmarks[i].x,
-                        (double)face->landmarks[i].y);
-    fw_text_append(text, "]}");
-}
-
-void fw_detect_append_line(struct fw_text *text, const char *name, const struct fw_frame *frame,
-                           const struct fw_faces *faces)
-{
-    fw_text_append(text, "{\"image\": \"");
-    fw_text_append_json(text, name);
-    fw_text_appendf(text, "\", \"width\": %d, \"height\": %d, \"faces\": [", frame->width,
-                    frame->height);
-    for (size_t i = 0; i < faces->count; i++) {
-        fw_text_append(text, i == 0 ? "" : ", ");
-        append_face(text, &faces->items[i]);
-    }
-    fw_text_append(text, "]}\n");
-}
+// Of the face's size, on each side: as much as snapshots show.
+#define CROP_MARGIN 0.4F
 
 // FOLDER/NAME.jpg, where NAME's leading slashes and its "." and ".." are left out, so that nothing
 // is written outside of FOLDER.
@@ -63,6 +35,84 @@ static char *target_path(const char *folder, const char *name)
     return fw_text_steal(&path);
 }
 
+// Where the face NUMBER of the picture NAME goes; NULL when memory is out.
+static char *crop_path(const char *folder, const char *name, size_t number)
+{
+    char *whole = target_path(folder, name);
+    char *path = whole == NULL
+                     ? NULL
+                     : fw_strdup_printf("%.*s-%zu.jpg", (int)(strlen(whole) - 4), whole, number);
+    free(whole);
+    return path;
+}
+
+// The part of FRAME that shows FACE with a margin. False when it lies outside.
+static bool crop_box(const struct fw_frame *frame, const struct fw_box *face, struct fw_box *box)
+{
+    *box = fw_box_clip(*face, frame->width, frame->height);
+    if (!(box->w > 0) || !(box->h > 0))
+        return false;
+    *box = fw_box_clip(
+        (struct fw_box){face->x - CROP_MARGIN * face->w, face->y - CROP_MARGIN * face->h,
+                        face->w * (1 + 2 * CROP_MARGIN), face->h * (1 + 2 * CROP_MARGIN)},
+        frame->width, frame->height);
+    return true;
+}
+
+static void append_landmarks(struct fw_text *text, const struct fw_face *face)
+{
+    if (!face->has_landmarks) {
+        fw_text_append(text, "null");
+        return;
+    }
+    for (int i = 0; i < FW_LANDMARKS; i++)
+        fw_text_appendf(text, "%s[%.3f, %.3f]", i == 0 ? "[" : ", ", (double)face->landmarks[i].x,
+                        (double)face->landmarks[i].y);
+    fw_text_append(text, "]");
+}
+
+static void append_crop(struct fw_text *text, const char *folder, const char *name, size_t number,
+                        const struct fw_frame *frame, const struct fw_face *face)
+{
+    struct fw_box box;
+    if (!crop_box(frame, &face->box, &box)) {
+        fw_text_append(text, ", \"crop\": null");
+        return;
+    }
+    char *path = crop_path(folder, name, number);
+    text->failed = text->failed || path == NULL;
+    fw_text_append(text, ", \"crop\": \"");
+    fw_text_append_json(text, path != NULL ? path : "");
+    fw_text_append(text, "\"");
+    free(path);
+}
+
+static void append_face(struct fw_text *text, const struct fw_face *face)
+{
+    const struct fw_box *box = &face->box;
+    fw_text_appendf(text, "{\"box\": [%.3f, %.3f, %.3f, %.3f], \"score\": %.6f, \"landmarks\": ",
+                    (double)box->x, (double)box->y, (double)box->w, (double)box->h,
+                    (double)face->score);
+    append_landmarks(text, face);
+}
+
+void fw_detect_append_line(struct fw_text *text, const char *name, const struct fw_frame *frame,
+                           const struct fw_faces *faces, const char *crop_folder)
+{
+    fw_text_append(text, "{\"image\": \"");
+    fw_text_append_json(text, name);
+    fw_text_appendf(text, "\", \"width\": %d, \"height\": %d, \"faces\": [", frame->width,
+                    frame->height);
+    for (size_t i = 0; i < faces->count; i++) {
+        fw_text_append(text, i == 0 ? "" : ", ");
+        append_face(text, &faces->items[i]);
+        if (crop_folder != NULL)
+            append_crop(text, crop_folder, name, i + 1, frame, &faces->items[i]);
+        fw_text_append(text, "}");
+    }
+    fw_text_append(text, "]}\n");
+}
+
 // Makes every folder above the last '/' of PATH.
 static int make_folders(char *path)
 {
@@ -82,18 +132,48 @@ static int make_folders(char *path)
 static int write_file(char *path, const struct fw_bytes *bytes, struct fw_error *error)
 {
     if (make_folders(path) != FW_OK)
-        return fw_fail(error, FW_EIO,
-                       "can't make the folder of '%s' (%s); choose another --annotate", path,
-                       strerror(errno));
+        return fw_fail(error, FW_EIO, "can't make the folder of '%s' (%s); choose another folder",
+                       path, strerror(errno));
     FILE *file = fopen(path, "wb");
     if (file == NULL)
-        return fw_fail(error, FW_EIO, "can't write '%s' (%s); choose another --annotate", path,
+        return fw_fail(error, FW_EIO, "can't write '%s' (%s); choose another folder", path,
                        strerror(errno));
     bool is_whole = fwrite(bytes->data, 1, bytes->length, file) == bytes->length;
     is_whole = fclose(file) == 0 && is_whole;
     return is_whole ? FW_OK
                     : fw_fail(error, FW_EIO, "can't write '%s' (%s); is the disk full?", path,
                               strerror(errno));
+}
+
+static int write_crop(char *path, const struct fw_frame *frame, struct fw_box box,
+                      struct fw_error *error)
+{
+    struct fw_bytes *bytes = NULL;
+    struct fw_frame *crop = fw_image_crop(frame, box);
+    int status = crop == NULL ? fw_fail(error, FW_ENOMEM, "out of memory")
+                              : fw_jpeg_encode(crop, JPEG_QUALITY, &bytes, error);
+    if (status == FW_OK)
+        status = write_file(path, bytes, error);
+    if (bytes != NULL)
+        fw_bytes_unref(bytes);
+    fw_frame_unref(crop);
+    return status;
+}
+
+int fw_detect_write_crops(const char *folder, const char *name, const struct fw_frame *frame,
+                          const struct fw_faces *faces, struct fw_error *error)
+{
+    int status = FW_OK;
+    for (size_t i = 0; i < faces->count && status == FW_OK; i++) {
+        struct fw_box box;
+        if (!crop_box(frame, &faces->items[i].box, &box))
+            continue;
+        char *path = crop_path(folder, name, i + 1);
+        status = path == NULL ? fw_fail(error, FW_ENOMEM, "out of memory")
+                              : write_crop(path, frame, box, error);
+        free(path);
+    }
+    return status;
 }
 
 // A picture that can be drawn on: new, or NULL when memory is out.

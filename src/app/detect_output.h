@@ -1,4 +1,4 @@
-// What `faceworker detect` makes of one picture: a line and a drawing.
+// What `faceworker detect` makes of one picture: a line, a drawing, and the faces cut out.
 #ifndef FW_APP_DETECT_OUTPUT_H
 #define FW_APP_DETECT_OUTPUT_H
 
@@ -9,9 +9,16 @@ struct fw_frame;
 struct fw_overlay;
 struct fw_text;
 
-// Appends the JSON object of one picture and a newline.
+// Appends the JSON object of one picture and a newline; with CROP_FOLDER each face has the path
+// that fw_detect_write_crops() writes it to.
 void fw_detect_append_line(struct fw_text *text, const char *name, const struct fw_frame *frame,
-                           const struct fw_faces *faces);
+                           const struct fw_faces *faces, const char *crop_folder);
+
+// Writes each of FACES with a margin around it, cut from FRAME, as a JPEG to FOLDER/NAME-N.jpg, N
+// from 1, where NAME has lost a ".jpg" of its own. Faces outside of the picture are left out. Any
+// thread. FW_OK, FW_ENOMEM, FW_EIO.
+int fw_detect_write_crops(const char *folder, const char *name, const struct fw_frame *frame,
+                          const struct fw_faces *faces, struct fw_error *error);
 
 // Draws on copies of pictures. Zero-initialise; fw_annotator_free() at the end. One thread.
 struct fw_annotator {

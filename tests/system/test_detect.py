@@ -1,11 +1,18 @@
 """`faceworker detect` on pictures, folders and videos."""
+import contextlib
 import json
+import os
+import pty
+import re
 import shutil
+import signal
+import subprocess
 
 import cv2
 import numpy
 import pytest
-from harness import run_faceworker
+from conftest import missing
+from harness import BUILD, FACEWORKER, poll, run_faceworker
 
 
 @pytest.fixture
@@ -58,8 +65,20 @@ def test_folders_are_sorted_and_entered_and_jobs_keep_the_order(detect, folder):
     names = [line["image"].removeprefix(f"{folder}/") for line in done.lines]
     assert names == ["a.jpg", "b/c.webp", "b/inner/a.BMP", "z.png"]
     assert all(len(line["faces"]) == 1 for line in done.lines)
-    for jobs in ("2", "0"):
+    for jobs in ("1", "2", "0", "7"):
         assert detect("--jobs", jobs, folder).stdout == done.stdout
+    assert detect("--jobs", "1.5", folder).returncode == 2
+
+
+def test_a_video_among_pictures_keeps_its_place_with_any_number_of_threads(detect, folder, shared):
+    video = shared / "data" / "videos" / "classroom.mp4"
+    paths = (folder / "z.png", video, folder / "b", video, folder / "a.jpg")
+    one = detect("--jobs", "1", *paths)
+    assert one.returncode == 0, one.stderr
+    numbers = [int(line["image"].rpartition("#")[2]) for line in one.lines if "#" in line["image"]]
+    assert numbers == 2 * list(range(len(numbers) // 2)) and len(numbers) > 20
+    for jobs in ("3", "8"):
+        assert detect("--jobs", jobs, *paths).stdout == one.stdout
 
 
 def test_what_cannot_be_read_is_told_and_the_rest_is_done(detect, folder, tmp_path):
@@ -87,6 +106,32 @@ def test_output_goes_to_a_file(detect, folder, tmp_path):
     assert full.returncode == 1 and "disk" in full.stderr
 
 
+def test_each_face_is_cut_out(detect, folder, shared, tmp_path):
+    group = shared / "data" / "images" / "identification1.jpg"
+    done = detect("--crop", tmp_path / "crops", folder, group)
+    assert done.returncode == 0, done.stderr
+    assert len(done.lines[-1]["faces"]) > 1
+    files = set()
+    for line in done.lines:
+        picture = cv2.imread(line["image"])
+        name = line["image"].lstrip("/").removesuffix(".jpg")
+        for number, face in enumerate(line["faces"], 1):
+            assert face["crop"] == str(tmp_path / "crops" / f"{name}-{number}.jpg")
+            files.add(face["crop"])
+            crop = cv2.imread(face["crop"])
+            x, y, w, h = face["box"]
+            assert crop.shape[1] <= 1.8 * w + 2 and crop.shape[0] <= 1.8 * h + 2
+            # What is cut out is that part of the picture, at its full size.
+            left, top = max(int(x - 0.4 * w), 0), max(int(y - 0.4 * h), 0)
+            part = picture[top:top + crop.shape[0], left:left + crop.shape[1]]
+            assert part.shape == crop.shape
+            assert numpy.abs(part.astype(int) - crop).mean() < 4
+    assert files == {str(path) for path in (tmp_path / "crops").rglob("*") if path.is_file()}
+    assert "crop" not in detect(group).lines[0]["faces"][0]
+    blocked = detect("--crop", group / "no-folder", folder / "z.png")
+    assert blocked.returncode == 1 and "no-folder" in blocked.stderr
+
+
 def test_annotated_copies(detect, folder, tmp_path):
     done = detect("--annotate", tmp_path / "drawn", folder / "z.png", folder / "a.jpg")
     assert done.returncode == 0, done.stderr
@@ -111,6 +156,139 @@ def test_a_video_gives_a_line_a_picture(detect, shared):
         count += 1
     assert [line["image"] for line in done.lines] == [f"{video}#{i}" for i in range(count)]
     assert sum(len(line["faces"]) for line in done.lines) > count / 2
+
+
+def found_of(truth, faces):
+    """How many of TRUTH are found, and how many pairs of FACES are the same face."""
+    hits = sum(any(overlap(box, face["box"]) > 0.5 for face in faces) for box in truth)
+    twice = sum(overlap(a["box"], b["box"]) > 0.5 for i, a in enumerate(faces) for b in faces[:i])
+    return hits, twice
+
+
+def true_faces(shared, event, name):
+    scipy_io = pytest.importorskip("scipy.io")
+    val = scipy_io.loadmat(str(shared / "data" / "wider" / "ground_truth" / "wider_face_val.mat"))
+    for i, row in enumerate(val["event_list"][:, 0]):
+        names = [str(item[0]) for item in val["file_list"][i, 0][:, 0]]
+        if str(row[0]) == event and name in names:
+            return val["face_bbx_list"][i, 0][names.index(name), 0].astype(float).tolist()
+    raise AssertionError(f"{event}/{name} is not in the ground truth")
+
+
+def test_tiles_find_small_faces_and_each_once(detect, shared):
+    """In the pictures of crowds; a region's boxes are those of the whole picture."""
+    crowds = sorted((shared / "data" / "wider" / "images" / "0--Parade").glob("*.jpg"))
+    if not crowds:
+        missing("no pictures of WIDER FACE")
+    whole, tiled = detect(*crowds), detect("--tiles", "3x2", *crowds)
+    found, kept = {"whole": 0, "tiled": 0}, 0
+    for path, *lines in zip(crowds, whole.lines, tiled.lines, strict=True):
+        truth = true_faces(shared, "0--Parade", path.stem)
+        for name, line in zip(found, lines, strict=True):
+            hits, twice = found_of(truth, line["faces"])
+            assert twice == 0, (path, name)
+            found[name] += hits
+        kept += found_of([face["box"] for face in lines[0]["faces"]], lines[1]["faces"])[0]
+    print(found)
+    # What the whole showed is still there, but for very few.
+    assert kept > 0.95 * sum(len(line["faces"]) for line in whole.lines)
+    assert found["tiled"] > 1.3 * found["whole"] > 0
+    assert detect("--tiles", "3x2", "--jobs", "1", *crowds).stdout == tiled.stdout
+
+
+def test_a_region_is_looked_at_alone(detect, shared):
+    group = shared / "data" / "images" / "identification1.jpg"
+    line = detect(group).lines[0]
+    everywhere = line["faces"]
+    middle = line["width"] / 2
+    right = [face for face in everywhere if face["box"][0] > middle]
+    assert 0 < len(right) < len(everywhere)
+    for tiles in ("1x1", "2x2"):
+        faces = detect("--roi", "0.5,0,0.5,1", "--tiles", tiles, group).lines[0]["faces"]
+        assert len(faces) >= len(right)
+        for face in right:
+            assert any(overlap(face["box"], other["box"]) > 0.8 for other in faces)
+        assert all(face["box"][0] + face["box"][2] > middle for face in faces)
+    for wrong in ("0.5,0,0.6,1", "0,0,0,0", "1,2,3", "0,0,1,1,1", "a,b,c,d", "-1,0,1,1", "nan,0,1,1"):
+        done = detect(f"--roi={wrong}", group)
+        assert done.returncode == 2 and "--roi" in done.stderr, wrong
+    for wrong in ("0x1", "9x9", "3", "x", "3x2x1"):
+        done = detect("--tiles", wrong, group)
+        assert done.returncode == 2 and "--tiles" in done.stderr, wrong
+
+
+def test_small_and_doubled_faces_are_left_out(detect, shared):
+    group = shared / "data" / "images" / "identification1.jpg"
+    faces = detect(group).lines[0]["faces"]
+    sizes = sorted(max(face["box"][2:]) for face in faces)
+    limit = int(sizes[len(sizes) // 2]) + 1
+    for tiles in ("1x1", "2x2"):
+        large = detect("--min-face-px", limit, "--tiles", tiles, group).lines[0]["faces"]
+        assert large and all(max(face["box"][2:]) >= limit for face in large)
+        assert len(large) < len(faces)
+    assert len(detect("--nms-iou", "1", group).lines[0]["faces"]) > len(faces)
+    assert detect("--nms-iou", "1.1", group).returncode == 2
+
+
+@contextlib.contextmanager
+def on_terminal(*arguments):
+    """A command whose standard error is a terminal, and a function that reads what that shows."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([str(FACEWORKER), "detect", *map(str, arguments)], stdout=subprocess.PIPE,
+                          stderr=theirs, stdin=subprocess.DEVNULL) as child:
+        os.close(theirs)
+
+        def shown():
+            text = b""
+            with contextlib.suppress(OSError):  # the other end is closed
+                while part := os.read(ours, 4096):
+                    text += part
+            return text.decode()
+        try:
+            yield child, shown
+        finally:
+            child.kill()
+            os.close(ours)
+
+
+def slow_inputs(folder, count):
+    """So many pictures that a run with the plain kernels takes a while."""
+    many = folder.parent / "many"
+    many.mkdir()
+    for i in range(count):
+        (many / f"{i:04}.png").hardlink_to(folder / "z.png")
+    return ["--isa", "scalar", "--jobs", "1", many]
+
+
+def test_progress_and_the_time_that_is_left(folder, models, tmp_path):
+    arguments = ["--models-dir", models, "--output", tmp_path / "out.jsonl", *slow_inputs(folder, 25)]
+    with on_terminal(*arguments) as (child, shown):
+        text = shown()
+        assert child.wait(120) == 0
+    parts = re.findall(r"\r(\d+) of 25 \((\d+) %\), ([\d.]+) a second, (\d+:\d\d) left", text)
+    assert len(parts) >= 2, text
+    assert [int(part[0]) for part in parts] == sorted(int(part[0]) for part in parts)
+    assert all(float(part[2]) > 0 for part in parts)
+    assert re.search(r"25 of 25 in 0:\d\d, [\d.]+ a second\r?\n$", text), text
+
+
+def test_an_interrupted_run_leaves_what_it_has_found(folder, models, tmp_path):
+    out = tmp_path / "out.jsonl"
+    child = subprocess.Popen([str(FACEWORKER), "detect", "--models-dir", str(models), "--output",
+                              str(out), *map(str, slow_inputs(folder, 2000))],
+                             stderr=subprocess.PIPE, text=True)
+    try:
+        poll(lambda: out.exists() and out.read_bytes().count(b"\n") >= 3, 60, lambda: "three lines")
+        child.send_signal(signal.SIGINT)
+        _, told = child.communicate(timeout=20 if "san" in BUILD.name else 5)
+    finally:
+        child.kill()
+    lines = out.read_text(encoding="utf-8").splitlines()
+    assert child.returncode == 1
+    assert re.search(rf"interrupted with {len(lines)} of 2000 inputs done", told), told
+    assert 3 <= len(lines) < 2000
+    names = [json.loads(line)["image"].rpartition("/")[2] for line in lines]
+    assert names == [f"{i:04}.png" for i in range(len(names))]
 
 
 def test_options_of_the_detector(detect, shared, models, tmp_path):
