@@ -4,17 +4,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-float *fw_floats_create(size_t rows, size_t columns)
+void *fw_aligned_create(size_t count, size_t element_bytes)
 {
-    size_t limit = (SIZE_MAX - FW_ALIGNMENT_BYTES) / sizeof(float);
-    if (rows == 0 || columns == 0 || columns > limit / rows) {
+    if (count == 0 || element_bytes == 0 ||
+        count > (SIZE_MAX - FW_ALIGNMENT_BYTES) / element_bytes) {
         return NULL;
     }
-    size_t bytes = rows * columns * sizeof(float);
+    size_t bytes = count * element_bytes;
     bytes = (bytes + FW_ALIGNMENT_BYTES - 1) / FW_ALIGNMENT_BYTES * FW_ALIGNMENT_BYTES;
-    float *floats = aligned_alloc(FW_ALIGNMENT_BYTES, bytes);
-    if (floats != NULL) {
-        memset(floats, 0, bytes);
+    void *memory = aligned_alloc(FW_ALIGNMENT_BYTES, bytes);
+    if (memory != NULL) {
+        memset(memory, 0, bytes);
     }
-    return floats;
+    return memory;
+}
+
+float *fw_floats_create(size_t rows, size_t columns)
+{
+    return columns == 0 || rows > SIZE_MAX / columns
+               ? NULL
+               : fw_aligned_create(rows * columns, sizeof(float));
 }

@@ -4,8 +4,11 @@
 
 #include <stddef.h>
 
-// ROWS * COLUMNS zeroed floats, aligned for the widest vectors; free() them. NULL when memory is
-// out or the product is too large.
+// COUNT * ELEMENT_BYTES zeroed bytes, aligned for the widest vectors; free() them. NULL when memory
+// is out or the product is zero or too large.
+void *fw_aligned_create(size_t count, size_t element_bytes);
+
+// The same of ROWS * COLUMNS floats.
 float *fw_floats_create(size_t rows, size_t columns);
 
 #endif

@@ -12,9 +12,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum fw_isa { FW_ISA_AUTO, FW_ISA_SCALAR, FW_ISA_AVX2, FW_ISA_AVX512, FW_ISA_NEON };
+// AVXVNNI is AVX2 with the dot products of AVX-VNNI, NEONDOT is NEON with those of Armv8.2: they
+// differ from AVX2 and NEON for quantised networks only.
+enum fw_isa {
+    FW_ISA_AUTO,
+    FW_ISA_SCALAR,
+    FW_ISA_AVX2,
+    FW_ISA_AVX512,
+    FW_ISA_NEON,
+    FW_ISA_AVXVNNI,
+    FW_ISA_NEONDOT,
+};
 
-// "auto", "scalar", "avx2", "avx512", "neon"; -1 if NAME is none of them.
+// "auto", "scalar", "avx2", "avx512", "neon", "avxvnni", "neondot"; -1 if NAME is none of them.
 int fw_isa_parse(const char *name);
 const char *fw_isa_name(enum fw_isa isa);
 // The best that this processor and this build can run. Never FW_ISA_AUTO.
