@@ -36,6 +36,18 @@ static void append_source(struct fw_text *text, const struct fw_camera_config *c
         fw_text_appendf(text, ", %lld pictures", (long long)camera->max_frames);
 }
 
+static void append_detector(struct fw_text *text, const struct fw_detector_config *detector)
+{
+    const struct fw_box *roi = &detector->roi;
+    fw_text_appendf(text, "model %s at %d px, score from %.2f, ", detector->model,
+                    detector->input_size_px, detector->min_score);
+    if (detector->tile_columns * detector->tile_rows > 1)
+        fw_text_appendf(text, "in %dx%d tiles, ", detector->tile_columns, detector->tile_rows);
+    if (roi->x > 0 || roi->y > 0 || roi->w < 1 || roi->h < 1)
+        fw_text_appendf(text, "%.3g x %.3g of the picture from %.3g, %.3g, ", (double)roi->w,
+                        (double)roi->h, (double)roi->x, (double)roi->y);
+}
+
 static void append_camera(struct fw_text *text, const struct fw_camera_config *camera)
 {
     fw_text_appendf(text, "  %s", camera->id);
@@ -49,9 +61,8 @@ static void append_camera(struct fw_text *text, const struct fw_camera_config *c
     }
     fw_text_append(text, "\n    watches ");
     append_source(text, camera);
-    fw_text_appendf(text, "\n    faces: model %s at %d px, score from %.2f, ",
-                    camera->detector.model, camera->detector.input_size_px,
-                    camera->detector.min_score);
+    fw_text_append(text, "\n    faces: ");
+    append_detector(text, &camera->detector);
     if (camera->analyze_fps > 0)
         fw_text_appendf(text, "up to %g analyses a second", camera->analyze_fps);
     else

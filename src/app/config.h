@@ -40,6 +40,8 @@ struct fw_detector_config {
     int input_size_px; // longer side; 0: the picture's own
     double min_score, nms_iou;
     int min_face_px;
+    int tile_columns, tile_rows; // "3x2"
+    struct fw_box roi;           // as fractions of the picture
 };
 
 // Strings are NULL where nothing was given, but for `dir`.

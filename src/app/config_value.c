@@ -1,5 +1,6 @@
 // One option's value: from JSON to its field, with every way in which it can be wrong.
 #include "app/config_loader.h"
+#include "detect/detector.h"
 #include "util/secret.h"
 #include "util/url.h"
 #include <ctype.h>
@@ -48,6 +49,8 @@ static void append_wanted(struct fw_text *text, const struct fw_option *option)
         [FW_OPTION_URLS] = "a list of addresses or paths",
         [FW_OPTION_BOOL] = "true or false",
         [FW_OPTION_AUTO] = "true, false or \"auto\"",
+        [FW_OPTION_GRID] = "\"columns x rows\" without spaces, each from 1 to 8",
+        [FW_OPTION_AREA] = "a list of x, y, width and height as fractions within the picture",
         [FW_OPTION_N_OF_M] = "\"n/m\" with n from 1 to m and m up to 100",
         [FW_OPTION_SECTION] = "an object",
         [FW_OPTION_OBJECTS] = "a list of objects",
@@ -385,6 +388,35 @@ static void read_auto(struct fw_loader *loader, const struct fw_option *option, 
         *field = is_auto ? -1 : json_is_true(value);
 }
 
+static void read_grid(struct fw_loader *loader, const struct fw_option *option, json_t *value,
+                      int field[2])
+{
+    char *string = string_of(loader, option, value);
+    if (string == NULL)
+        return;
+    if (!fw_tiles_parse(string, &field[0], &field[1]))
+        refuse(loader, option, "no such grid");
+    free(string);
+}
+
+static void read_area(struct fw_loader *loader, const struct fw_option *option, json_t *value,
+                      struct fw_box *field)
+{
+    float sides[4] = {0};
+    bool is_right = json_array_size(value) == 4;
+    for (size_t i = 0; i < 4 && is_right; i++) {
+        is_right = json_is_number(json_array_get(value, i));
+        sides[i] = (float)json_number_value(json_array_get(value, i));
+    }
+    const struct fw_box area = {sides[0], sides[1], sides[2], sides[3]};
+    if (!json_is_array(value))
+        refuse_type(loader, option, value);
+    else if (!is_right || !fw_detect_roi_is_valid(&area))
+        refuse(loader, option, "no area of the picture");
+    else
+        *field = area;
+}
+
 static void read_n_of_m(struct fw_loader *loader, const struct fw_option *option, json_t *value,
                         int field[2])
 {
@@ -450,6 +482,12 @@ static void dispatch(struct fw_loader *loader, const struct fw_section *section,
         break;
     case FW_OPTION_AUTO:
         read_auto(loader, option, value, field);
+        break;
+    case FW_OPTION_GRID:
+        read_grid(loader, option, value, field);
+        break;
+    case FW_OPTION_AREA:
+        read_area(loader, option, value, field);
         break;
     case FW_OPTION_INT:
     case FW_OPTION_INT64:
@@ -591,6 +629,8 @@ static void free_field(const struct fw_option *option, void *field)
     case FW_OPTION_ENUM:
     case FW_OPTION_BOOL:
     case FW_OPTION_AUTO:
+    case FW_OPTION_GRID:
+    case FW_OPTION_AREA:
     case FW_OPTION_INT:
     case FW_OPTION_INT64:
     case FW_OPTION_NUMBER:
@@ -655,6 +695,10 @@ static void inherit_field(struct fw_loader *loader, const struct fw_option *opti
     case FW_OPTION_NUMBER:
         *(double *)to = *(const double *)from;
         break;
+    case FW_OPTION_AREA:
+        memcpy(to, from, sizeof(struct fw_box));
+        break;
+    case FW_OPTION_GRID:
     case FW_OPTION_N_OF_M:
         memcpy(to, from, 2 * sizeof(int));
         break;

@@ -91,6 +91,16 @@ static const struct fw_option table[] = {
      .example = "40",
      .help = "Faces whose longer side is smaller, in pixels of the camera's picture, are left "
              "out"},
+    {.key = "detector.tiles", .offset = WORKER(detector.tile_columns), .type = FW_OPTION_GRID,
+     .restart = FW_RESTART_CAMERA, .default_json = "\"1x1\"", .example = "\"3x2\"",
+     .help = "The picture is also looked at in so many columns and rows of overlapping tiles, "
+             "each shrunk to `input_size` for itself: that finds small and distant faces, and an "
+             "analysis takes longer by as many times as there are tiles"},
+    {.key = "detector.roi", .offset = WORKER(detector.roi), .type = FW_OPTION_AREA,
+     .restart = FW_RESTART_CAMERA, .default_json = "[0, 0, 1, 1]",
+     .example = "[0, 0.25, 1, 0.5]",
+     .help = "The part of the picture where faces are looked for: x, y, width and height as "
+             "fractions of the picture's"},
     {.key = "models.dir", .offset = WORKER(models.dir), .type = FW_OPTION_STRING,
      .restart = FW_RESTART_WORKER, .default_json = "null",
      .default_words = "`$XDG_CACHE_HOME/faceworker/models`, else `~/.cache/faceworker/models`; "

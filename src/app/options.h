@@ -18,6 +18,8 @@ enum fw_option_type {
     FW_OPTION_URLS,    // a list of them: struct fw_url ** and its size_t count behind it
     FW_OPTION_BOOL,    // bool
     FW_OPTION_AUTO,    // int: "auto" -1, false 0, true 1
+    FW_OPTION_GRID,    // int columns, and int rows behind it: "3x2"
+    FW_OPTION_AREA,    // struct fw_box; [x, y, width, height] as fractions of the picture
     FW_OPTION_INT,     // int
     FW_OPTION_INT64,   // int64_t
     FW_OPTION_NUMBER,  // double

@@ -150,6 +150,13 @@ static json_t *type_schema(const struct fw_option *option)
         return json_pack("{s:[s,s]}", "type", "boolean", "null");
     case FW_OPTION_AUTO:
         return json_pack("{s:[b,b,s,n]}", "enum", 1, 0, "auto");
+    case FW_OPTION_GRID:
+        return json_pack("{s:[s,s], s:s}", "type", "string", "null", "pattern",
+                         "^[1-8]x[1-8]$|\\$\\{");
+    case FW_OPTION_AREA:
+        return json_pack("{s:[s,s], s:i, s:i, s:{s:s, s:i, s:i}}", "type", "array", "null",
+                         "minItems", 4, "maxItems", 4, "items", "type", "number", "minimum", 0,
+                         "maximum", 1);
     case FW_OPTION_ID:
         return json_pack("{s:[s,s,s], s:s}", "type", "string", "integer", "null", "pattern",
                          "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$|\\$\\{");
@@ -313,14 +320,15 @@ static const struct {
 static void append_type(struct fw_text *text, const struct fw_option *option)
 {
     static const char *const words[] = {
-        [FW_OPTION_STRING] = "string",      [FW_OPTION_ID] = "name",
-        [FW_OPTION_CHOICE] = "choice",      [FW_OPTION_ENUM] = "choice",
-        [FW_OPTION_SHA256] = "SHA-256",     [FW_OPTION_SECRET] = "secret",
-        [FW_OPTION_URL] = "address",        [FW_OPTION_URLS] = "list of addresses",
-        [FW_OPTION_BOOL] = "true or false", [FW_OPTION_AUTO] = "true, false or `\"auto\"`",
-        [FW_OPTION_INT] = "whole number",   [FW_OPTION_INT64] = "whole number",
-        [FW_OPTION_NUMBER] = "number",      [FW_OPTION_N_OF_M] = "n/m",
-        [FW_OPTION_SECTION] = "object",     [FW_OPTION_OBJECTS] = "list of objects",
+        [FW_OPTION_STRING] = "string",       [FW_OPTION_ID] = "name",
+        [FW_OPTION_CHOICE] = "choice",       [FW_OPTION_ENUM] = "choice",
+        [FW_OPTION_SHA256] = "SHA-256",      [FW_OPTION_SECRET] = "secret",
+        [FW_OPTION_URL] = "address",         [FW_OPTION_URLS] = "list of addresses",
+        [FW_OPTION_BOOL] = "true or false",  [FW_OPTION_AUTO] = "true, false or `\"auto\"`",
+        [FW_OPTION_GRID] = "columns`x`rows", [FW_OPTION_AREA] = "x, y, width, height",
+        [FW_OPTION_INT] = "whole number",    [FW_OPTION_INT64] = "whole number",
+        [FW_OPTION_NUMBER] = "number",       [FW_OPTION_N_OF_M] = "n/m",
+        [FW_OPTION_SECTION] = "object",      [FW_OPTION_OBJECTS] = "list of objects",
     };
     if (option->choices == NULL) {
         fw_text_append(text, words[option->type]);

@@ -70,6 +70,7 @@ def test_folders_are_sorted_and_entered_and_jobs_keep_the_order(detect, folder):
     assert detect("--jobs", "1.5", folder).returncode == 2
 
 
+@pytest.mark.sanitizer
 def test_a_video_among_pictures_keeps_its_place_with_any_number_of_threads(detect, folder, shared):
     video = shared / "data" / "videos" / "classroom.mp4"
     paths = (folder / "z.png", video, folder / "b", video, folder / "a.jpg")
@@ -269,7 +270,7 @@ def test_progress_and_the_time_that_is_left(folder, models, tmp_path):
     assert len(parts) >= 2, text
     assert [int(part[0]) for part in parts] == sorted(int(part[0]) for part in parts)
     assert all(float(part[2]) > 0 for part in parts)
-    assert re.search(r"25 of 25 in 0:\d\d, [\d.]+ a second\r?\n$", text), text
+    assert re.search(r"25 of 25 in \d+:\d\d, [\d.]+ a second\r?\n$", text), text
 
 
 def test_an_interrupted_run_leaves_what_it_has_found(folder, models, tmp_path):

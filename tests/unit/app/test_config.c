@@ -118,6 +118,16 @@ static const struct {
      "100, for example \"2/3\""},
     {ROOT("\"alerts\": {\"confirm\": \"2/3x\"}"),
      "t.json:1:24: alerts.confirm is no such pair; ..."},
+    {ROOT("\"detector\": {\"tiles\": \"3x9\"}"),
+     "t.json:1:24: detector.tiles is no such grid; write \"columns x rows\" without spaces, each "
+     "from 1 to 8, for example \"3x2\""},
+    {ROOT("\"detector\": {\"tiles\": 3}"), "t.json:1:24: detector.tiles is a whole number; ..."},
+    {ROOT("\"detector\": {\"roi\": [0, 0.5, 1, 0.6]}"),
+     "t.json:1:22: detector.roi is no area of the picture; write a list of x, y, width and height "
+     "as fractions within the picture, for example [0, 0.25, 1, 0.5]"},
+    {ROOT("\"detector\": {\"roi\": [0, 0, 1]}"), "t.json:1:22: detector.roi is no area ..."},
+    {ROOT("\"detector\": {\"roi\": [0, 0, 1, \"1\"]}"), "t.json:1:22: detector.roi is no area ..."},
+    {ROOT("\"detector\": {\"roi\": \"0,0,1,1\"}"), "t.json:1:22: detector.roi is a string; ..."},
     // Keys that are nearly right.
     {ROOT("\"worker\": {\"statedir\": \"/x\"}"),
      "t.json:1:13: worker.statedir is no known key; did you mean \"state_dir\"?"},
@@ -318,6 +328,10 @@ static void the_smallest_file_gets_the_defaults(void **state)
     assert_true(camera->detector.min_score > 0.699 && camera->detector.min_score < 0.701);
     assert_int_equal(camera->alerts.confirm_hits, 2);
     assert_int_equal(camera->alerts.confirm_window, 3);
+    assert_int_equal(camera->detector.tile_columns, 1);
+    assert_int_equal(camera->detector.tile_rows, 1);
+    const struct fw_box whole = {0, 0, 1, 1};
+    assert_memory_equal(&camera->detector.roi, &whole, sizeof(whole));
     assert_int_equal(camera->alerts.lost_ms, 1500);
     unload(&l);
 }
@@ -326,10 +340,12 @@ static void a_camera_overrides_the_common_sections(void **state)
 {
     (void)state;
     struct load l;
-    load(&l, "{\"detector\": {\"input_size\": 480, \"min_score\": 0.5},"
+    load(&l, "{\"detector\": {\"input_size\": 480, \"min_score\": 0.5, \"tiles\": \"3x2\","
+             "  \"roi\": [0, 0.5, 1, 0.5]},"
              " \"alerts\": {\"lost_ms\": 2000},"
              " \"cameras\": [{\"id\": 1, \"rtsp\": \"/dev/video0\","
-             "  \"detector\": {\"input_size\": 320, \"model\": \"haar\"},"
+             "  \"detector\": {\"input_size\": 320, \"model\": \"haar\","
+             "  \"roi\": [0.25, 0, 0.75, 1]},"
              "  \"alerts\": {\"confirm\": \"3/5\"}},"
              " {\"id\": \"b\", \"rtsp\": \"x\"}]}");
     assert_int_equal(l.status, FW_OK);
@@ -343,6 +359,11 @@ static void a_camera_overrides_the_common_sections(void **state)
     assert_int_equal(own->alerts.confirm_window, 5);
     assert_string_equal(common->detector.model, "yunet");
     assert_int_equal(common->detector.input_size_px, 480);
+    assert_true(own->detector.tile_columns == 3 && own->detector.tile_rows == 2);
+    assert_true(common->detector.tile_columns == 3 && common->detector.tile_rows == 2);
+    const struct fw_box rois[] = {{0.25F, 0, 0.75F, 1}, {0, 0.5F, 1, 0.5F}};
+    assert_memory_equal(&own->detector.roi, &rois[0], sizeof(rois[0]));
+    assert_memory_equal(&common->detector.roi, &rois[1], sizeof(rois[1]));
     assert_int_equal(common->alerts.confirm_window, 3);
     unload(&l);
 }
