@@ -51,6 +51,7 @@ struct fw_detector_backend {
     const char *name;
     const char *needs; // what the build or the machine must have, for error messages
     bool needs_model;
+    bool has_int8; // knows the precision "int8"
     int (*open)(void **state, const struct fw_detector_options *options, struct fw_error *error);
     int (*detect)(void *state, const struct fw_frame *frame,
                   const struct fw_detect_parameters *parameters, struct fw_faces *faces,

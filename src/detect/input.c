@@ -79,7 +79,7 @@ bool fw_input_fits(const struct fw_input *input, const struct fw_frame *frame)
            input->source_width == frame->width && input->source_height == frame->height;
 }
 
-static struct fw_color_rule rule_for(const struct fw_frame *frame)
+struct fw_color_rule fw_input_color_rule(const struct fw_frame *frame)
 {
     struct fw_color_rule rule = {0, 1, 1.402f, 0.344136f, 0.714136f, 1.772f};
     if (frame->matrix == FW_MATRIX_BT709) {
@@ -126,19 +126,25 @@ static void fill_bgr_row(struct fw_input *input, const struct fw_frame *frame, i
     }
 }
 
+void fw_input_row(struct fw_input *input, const struct fw_frame *frame,
+                  const struct fw_color_rule *rule, int y, float *pixels)
+{
+    if (frame->format == FW_PIXEL_BGR24) {
+        fill_bgr_row(input, frame, y, pixels);
+    } else {
+        fill_yuv_row(input, frame, rule, y, pixels);
+    }
+}
+
 void fw_input_fill(struct fw_input *input, const struct fw_frame *frame, float *pixels,
                    size_t stride_floats)
 {
     const struct fw_input_size *size = &input->size;
-    struct fw_color_rule rule = rule_for(frame);
+    struct fw_color_rule rule = fw_input_color_rule(frame);
     size_t used = (size_t)size->width * PIXEL, whole = (size_t)size->padded_width * PIXEL;
     for (int y = 0; y < size->height; y++) {
         float *row = pixels + (size_t)y * stride_floats;
-        if (frame->format == FW_PIXEL_BGR24) {
-            fill_bgr_row(input, frame, y, row);
-        } else {
-            fill_yuv_row(input, frame, &rule, y, row);
-        }
+        fw_input_row(input, frame, &rule, y, row);
         memset(row + used, 0, (whole - used) * sizeof(float));
     }
     for (int y = size->height; y < size->padded_height; y++) {

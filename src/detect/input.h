@@ -32,6 +32,11 @@ int fw_input_init(struct fw_input *input, const struct fw_kernels *kernels,
                   const struct fw_frame *frame, int input_size);
 void fw_input_free(struct fw_input *input);
 bool fw_input_fits(const struct fw_input *input, const struct fw_frame *frame);
+// How FRAME's luma and chroma become colours.
+struct fw_color_rule fw_input_color_rule(const struct fw_frame *frame);
+// Row Y of the scaled picture, without the black beside it.
+void fw_input_row(struct fw_input *input, const struct fw_frame *frame,
+                  const struct fw_color_rule *rule, int y, float *pixels);
 // Fills PIXELS, padded_height rows of padded_width BGR float triples, from FRAME, which fits.
 void fw_input_fill(struct fw_input *input, const struct fw_frame *frame, float *pixels,
                    size_t stride_floats);

@@ -65,17 +65,21 @@ static int refuse_backend(const char *name, struct fw_error *error)
                    name == NULL ? "" : name, known);
 }
 
-static int check_precision(const char *precision, struct fw_error *error)
+static int check_precision(const struct fw_detector_backend *backend, const char *precision,
+                           struct fw_error *error)
 {
     if (precision == NULL || strcmp(precision, "auto") == 0 || strcmp(precision, "fp32") == 0) {
         return FW_OK;
     }
-    if (strcmp(precision, "int8") == 0) {
-        return fw_fail(error, FW_ENOTSUP,
-                       "precision \"int8\" comes with a later release; use \"auto\" or \"fp32\"");
+    if (strcmp(precision, "int8") != 0) {
+        return fw_fail(error, FW_EINVAL,
+                       "unknown precision \"%s\"; use \"auto\", \"fp32\" or \"int8\"", precision);
     }
-    return fw_fail(error, FW_EINVAL, "unknown precision \"%s\"; use \"auto\" or \"fp32\"",
-                   precision);
+    return backend->has_int8 ? FW_OK
+                             : fw_fail(error, FW_ENOTSUP,
+                                       "the %s detector has no precision \"int8\"; use \"auto\" "
+                                       "or \"fp32\"",
+                                       backend->name);
 }
 
 static int check_options(const struct fw_detector_backend *backend,
@@ -90,7 +94,7 @@ static int check_options(const struct fw_detector_backend *backend,
                        "input_size %d makes no sense; use 0 (the picture's own) or more",
                        options->input_size);
     }
-    return check_precision(options->precision, error);
+    return check_precision(backend, options->precision, error);
 }
 
 int fw_detector_open(struct fw_detector **detector, const struct fw_detector_options *options,

@@ -3,9 +3,11 @@
 // Each detector loads the file for itself: its weights are 300 KB, so that sharing them between
 // the few detector threads would save less than it costs to explain.
 #include "detect/backends.h"
-#include "detect/input.h"
+#include "detect/byte_input.h"
 #include "detect/postprocess.h"
 #include "nn/isa.h"
+#include "nn/quant_net.h"
+#include "util/log.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -22,16 +24,21 @@ enum {
     MAX_SHARED_PIXELS = 2 << 20,
 };
 
-// The network and the scaler for pictures of one format and size.
+// The network and the scaler for pictures of one format and size. One of the two networks is
+// there; neither: the slot is free.
 struct session {
-    struct fw_input input;
-    struct fw_yunet *net; // NULL: the slot is free
+    struct fw_byte_input input; // for fp32 its base alone
+    struct fw_yunet *net;
+    struct fw_quant *quant;
     uint64_t used;
 };
 
 struct yunet {
+    // One of the two.
     struct fw_yunet_model *model;
+    struct fw_quant_model *quant_model;
     const struct fw_kernels *kernels;
+    const struct fw_int8_kernels *int8_kernels;
     int input_size;
     uint64_t calls;
     struct session sessions[MAX_SESSIONS];
@@ -74,6 +81,43 @@ static int read_file(const char *path, uint8_t **data, size_t *length, struct fw
     return status;
 }
 
+static const char *precision_of(const struct fw_detector_options *options)
+{
+    return options->precision == NULL ? "auto" : options->precision;
+}
+
+// Loads the model in 8 bits, when that is asked for or left to us and advised. FW_OK without a
+// model means fp32.
+static int load_quantised(struct yunet *yunet, const struct fw_detector_options *options,
+                          enum fw_isa isa, const uint8_t *data, size_t length,
+                          struct fw_error *error)
+{
+    const char *precision = precision_of(options);
+    bool is_wanted = strcmp(precision, "int8") == 0;
+    if (!is_wanted && strcmp(precision, "auto") != 0) {
+        return FW_OK;
+    }
+    int status = fw_quant_model_load(&yunet->quant_model, data, length, isa, error);
+    if (is_wanted || status == FW_ENOMEM) {
+        return status;
+    }
+    if (status == FW_OK && !fw_quant_model_is_advised(yunet->quant_model)) {
+        fw_quant_model_unref(yunet->quant_model);
+        yunet->quant_model = NULL;
+    }
+    return FW_OK;
+}
+
+static int load_network(struct yunet *yunet, const struct fw_detector_options *options,
+                        enum fw_isa isa, const uint8_t *data, size_t length, struct fw_error *error)
+{
+    int status = load_quantised(yunet, options, isa, data, length, error);
+    if (status == FW_OK && yunet->quant_model == NULL) {
+        status = fw_yunet_model_load(&yunet->model, data, length, isa, error);
+    }
+    return status;
+}
+
 static int load_model(struct yunet *yunet, const struct fw_detector_options *options,
                       struct fw_error *error)
 {
@@ -82,21 +126,27 @@ static int load_model(struct yunet *yunet, const struct fw_detector_options *opt
     int isa = fw_isa_parse(options->isa == NULL ? "auto" : options->isa);
     if (isa < 0) {
         return fw_fail(error, FW_EINVAL,
-                       "unknown instruction set \"%s\"; use auto, scalar, avx2, avx512 or neon",
+                       "unknown instruction set \"%s\"; use auto, scalar, avx2, avxvnni, avx512, "
+                       "neon or neondot",
                        options->isa);
     }
     int status = read_file(options->model_path, &data, &length, error);
     if (status == FW_OK) {
-        status = fw_yunet_model_load(&yunet->model, data, length, (enum fw_isa)isa, error);
+        status = load_network(yunet, options, (enum fw_isa)isa, data, length, error);
     }
     free(data);
+    if (status == FW_OK) {
+        yunet->kernels = fw_kernels_for((enum fw_isa)isa);
+        yunet->int8_kernels = fw_int8_kernels_for((enum fw_isa)isa);
+    }
     return status;
 }
 
 static void close_session(struct session *session)
 {
-    fw_input_free(&session->input);
+    fw_byte_input_free(&session->input);
     fw_yunet_destroy(session->net);
+    fw_quant_destroy(session->quant);
     *session = (struct session){0};
 }
 
@@ -111,7 +161,19 @@ static void close_yunet(void *state)
     }
     fw_postprocess_free(&yunet->post);
     fw_yunet_model_unref(yunet->model);
+    fw_quant_model_unref(yunet->quant_model);
     free(yunet);
+}
+
+static void log_choice(const struct yunet *yunet, const struct fw_log *log)
+{
+    if (yunet->quant_model != NULL) {
+        fw_log_info(log, "detecting in int8 with the %s kernels",
+                    fw_quant_model_kernels(yunet->quant_model));
+    } else {
+        fw_log_info(log, "detecting in fp32 with the %s kernels",
+                    fw_isa_name(fw_yunet_model_isa(yunet->model)));
+    }
 }
 
 static int open_yunet(void **state, const struct fw_detector_options *options,
@@ -126,10 +188,15 @@ static int open_yunet(void **state, const struct fw_detector_options *options,
         close_yunet(yunet);
         return status;
     }
-    yunet->kernels = fw_kernels_for(fw_yunet_model_isa(yunet->model));
+    log_choice(yunet, options->log);
     yunet->input_size = options->input_size;
     *state = yunet;
     return FW_OK;
+}
+
+static bool is_free(const struct session *session)
+{
+    return session->net == NULL && session->quant == NULL;
 }
 
 static bool is_large(const struct fw_input_size *size)
@@ -143,7 +210,7 @@ static struct session *make_room(struct yunet *yunet, const struct fw_input_size
     struct session *oldest = &yunet->sessions[0];
     for (int i = 0; i < MAX_SESSIONS; i++) {
         struct session *session = &yunet->sessions[i];
-        if (session->net != NULL && (is_large(size) || is_large(&session->input.size))) {
+        if (!is_free(session) && (is_large(size) || is_large(&session->input.base.size))) {
             close_session(session);
         }
         if (session->used < oldest->used) {
@@ -154,31 +221,59 @@ static struct session *make_room(struct yunet *yunet, const struct fw_input_size
     return oldest;
 }
 
+static int open_session(const struct yunet *yunet, struct session *session,
+                        const struct fw_frame *frame, const struct fw_input_size *size,
+                        struct fw_error *error)
+{
+    struct fw_byte_input *input = &session->input;
+    bool is_int8 = yunet->quant_model != NULL;
+    int status = is_int8 ? fw_byte_input_init(input, yunet->int8_kernels, yunet->kernels, frame,
+                                              yunet->input_size)
+                         : fw_input_init(&input->base, yunet->kernels, frame, yunet->input_size);
+    if (status != FW_OK) {
+        return fw_fail(error, status, "out of memory for pictures of %dx%d px", frame->width,
+                       frame->height);
+    }
+    return is_int8 ? fw_quant_create(&session->quant, yunet->quant_model, size->padded_width,
+                                     size->padded_height, error)
+                   : fw_yunet_create(&session->net, yunet->model, size->padded_width,
+                                     size->padded_height, error);
+}
+
 static int find_session(struct yunet *yunet, const struct fw_frame *frame, struct session **found,
                         struct fw_error *error)
 {
     for (int i = 0; i < MAX_SESSIONS; i++) {
-        if (yunet->sessions[i].net != NULL && fw_input_fits(&yunet->sessions[i].input, frame)) {
-            *found = &yunet->sessions[i];
+        struct session *session = &yunet->sessions[i];
+        if (!is_free(session) && fw_input_fits(&session->input.base, frame)) {
+            *found = session;
             return FW_OK;
         }
     }
     struct fw_input_size size = fw_input_size_for(frame->width, frame->height, yunet->input_size);
     struct session *session = make_room(yunet, &size);
-    int status = fw_input_init(&session->input, yunet->kernels, frame, yunet->input_size);
-    if (status != FW_OK) {
-        (void)fw_fail(error, status, "out of memory for pictures of %dx%d px", frame->width,
-                      frame->height);
-    } else {
-        status = fw_yunet_create(&session->net, yunet->model, size.padded_width, size.padded_height,
-                                 error);
-    }
+    int status = open_session(yunet, session, frame, &size, error);
     if (status != FW_OK) {
         close_session(session);
         return status;
     }
     *found = session;
     return FW_OK;
+}
+
+static void run_network(struct session *session, const struct fw_frame *frame,
+                        struct fw_yunet_level levels[3])
+{
+    size_t stride;
+    if (session->quant != NULL) {
+        uint8_t *bytes = fw_quant_input(session->quant, &stride);
+        fw_byte_input_fill(&session->input, frame, bytes, stride);
+        fw_quant_run(session->quant, levels);
+    } else {
+        float *pixels = fw_yunet_input(session->net, &stride);
+        fw_input_fill(&session->input.base, frame, pixels, stride);
+        fw_yunet_run(session->net, levels);
+    }
 }
 
 static int detect_yunet(void *state, const struct fw_frame *frame,
@@ -188,18 +283,15 @@ static int detect_yunet(void *state, const struct fw_frame *frame,
     struct yunet *yunet = state;
     struct session *session;
     struct fw_yunet_level levels[3];
-    size_t stride;
     int status = find_session(yunet, frame, &session, error);
     if (status != FW_OK) {
         return status;
     }
     session->used = ++yunet->calls;
-    float *pixels = fw_yunet_input(session->net, &stride);
-    fw_input_fill(&session->input, frame, pixels, stride);
-    fw_yunet_run(session->net, levels);
-    status = fw_postprocess_run(
-        &yunet->post, levels, (float)frame->width / (float)session->input.size.width,
-        (float)frame->height / (float)session->input.size.height, parameters, faces);
+    run_network(session, frame, levels);
+    const struct fw_input_size *size = &session->input.base.size;
+    status = fw_postprocess_run(&yunet->post, levels, (float)frame->width / (float)size->width,
+                                (float)frame->height / (float)size->height, parameters, faces);
     return status == FW_OK ? FW_OK
                            : fw_fail(error, status, "out of memory while collecting the faces");
 }
@@ -208,6 +300,7 @@ const struct fw_detector_backend fw_yunet_backend = {
     .name = "yunet",
     .needs = "a YuNet model in ONNX form",
     .needs_model = true,
+    .has_int8 = true,
     .open = open_yunet,
     .detect = detect_yunet,
     .close = close_yunet,

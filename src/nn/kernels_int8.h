@@ -25,6 +25,9 @@ enum {
     FW_INT8_GROUP = 4,  // inputs of the pointwise step that one 32-bit sum takes at a time
     FW_INT8_PIXELS = 4, // widths are padded to this
     FW_INT8_SLACK_BYTES = 1024,
+    FW_INT8_MAX_FACTOR = 16, // 16 x 16 bytes fit an unsigned word
+    FW_INT8_MEAN_SHIFT = 6,
+    FW_INT8_COLOR_SHIFT = 14,
     FW_INT8_STEM_SHIFT = 3,    // a colour in a row of words is its byte shifted left by this
     FW_INT8_OUTPUT_SHIFT = 16, // sums are shifted right by this to become bytes
     FW_INT8_STEM_PAIRS = 5,    // pairs of words for the nine values of a row under the first layer
@@ -53,6 +56,12 @@ struct fw_int8_unit {
     int16_t *depthwise;      // [out / 16][FW_INT8_KINDS][3 columns][16][2]
     int32_t *depthwise_bias; // [out], for bytes with half of what the shift cuts off
     float *scale;            // [out] for a head, whose results are floats; else NULL
+};
+
+// How luma and chroma become colours; factors times 1 << FW_INT8_COLOR_SHIFT.
+struct fw_int8_colors {
+    int32_t luma_offset, luma_gain;
+    int32_t red_v, green_u, green_v, blue_u;
 };
 
 // Strides between blocks of channels are in elements. WIDTH is padded everywhere.
@@ -84,6 +93,14 @@ struct fw_int8_kernels {
     // OUT = ROW + HALF with each of its pixels taken twice, at most 255.
     void (*add_doubled)(const uint8_t *row, const uint8_t *half, int channels, int width,
                         int half_width, uint8_t *out);
+    // Sums of ROW_COUNT rows, at most FW_INT8_MAX_FACTOR, of COUNT bytes.
+    void (*sum_rows)(const uint8_t *rows, ptrdiff_t stride, int row_count, size_t count,
+                     uint16_t *sums);
+    // Means of FACTOR x FACTOR bytes, from the sums of FACTOR rows, times 1 << FW_INT8_MEAN_SHIFT.
+    void (*average)(const uint16_t *sums, int factor, int channels, int width, uint16_t *means);
+    // Such means to interleaved BGR. U and V advance by CHROMA_STEP (2: interleaved).
+    void (*convert)(const struct fw_int8_colors *colors, const uint16_t *luma, const uint16_t *u,
+                    const uint16_t *v, int chroma_step, int width, uint8_t *pixels);
 };
 
 extern const struct fw_int8_kernels fw_int8_scalar;

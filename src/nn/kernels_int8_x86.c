@@ -498,4 +498,7 @@ const struct fw_int8_kernels KERNELS = {
     .depthwise_head = depthwise_head,
     .pool = pool,
     .add_doubled = add_doubled,
+    .sum_rows = sum_rows,
+    .average = average,
+    .convert = convert,
 };
