@@ -2,6 +2,7 @@
 #include "app/command_util.h"
 #include "app/commands.h"
 #include "detect/detector.h"
+#include "nn/quant_net.h"
 #include "nn/yunet_net.h"
 #include <curl/curl.h>
 #include <jansson.h>
@@ -47,7 +48,7 @@ static void print_versions(void)
         if (others[i] != fw_isa_best() && fw_isa_is_available(others[i]))
             printf(", %s", fw_isa_name(others[i]));
     }
-    putchar('\n');
+    printf("\n%-14s %s\n", "int8 kernels", fw_quant_kernels_name(FW_ISA_AUTO));
 }
 
 int fw_command_version(int argc, char **argv)

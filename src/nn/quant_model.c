@@ -410,6 +410,12 @@ const char *fw_quant_model_kernels(const struct fw_quant_model *model)
     return model->kernels->name;
 }
 
+const char *fw_quant_kernels_name(enum fw_isa isa)
+{
+    const struct fw_int8_kernels *kernels = fw_int8_kernels_for(isa);
+    return kernels == NULL ? NULL : kernels->name;
+}
+
 bool fw_quant_model_is_advised(const struct fw_quant_model *model)
 {
     for (int i = 0; i < FW_QUANT_DIFFICULTIES; i++) {

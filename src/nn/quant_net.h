@@ -22,6 +22,8 @@ void fw_quant_model_unref(struct fw_quant_model *model);
 // The name of the kernels that it runs on: "scalar", "avx2", "avxvnni", "avx512vnni", "neon" or
 // "neondot".
 const char *fw_quant_model_kernels(const struct fw_quant_model *model);
+// Those that ISA would give; NULL when processor or build has none.
+const char *fw_quant_kernels_name(enum fw_isa isa);
 // True when int8 should be chosen by itself: measured to lose at most FW_QUANT_MAX_LOSS, and run by
 // kernels that are faster than those of fp32.
 bool fw_quant_model_is_advised(const struct fw_quant_model *model);
