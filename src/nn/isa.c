@@ -53,15 +53,6 @@ static bool has_avx512(void)
 #endif
 }
 
-static bool has_avx512vnni(void)
-{
-#ifdef FW_HAVE_AVX512VNNI
-    return has_avx512() && __builtin_cpu_supports("avx512vnni");
-#else
-    return false;
-#endif
-}
-
 // Bit 4 of EAX in leaf 7, subleaf 1; not every compiler that makes these instructions has a name
 // for the check.
 static bool has_avxvnni(void)
@@ -151,7 +142,8 @@ const struct fw_kernels *fw_kernels_for(enum fw_isa isa)
 static const struct fw_int8_kernels *x86_kernels(enum fw_isa isa)
 {
 #ifdef FW_HAVE_AVX512VNNI
-    if ((isa == FW_ISA_AUTO || isa == FW_ISA_AVX512) && has_avx512vnni()) {
+    if ((isa == FW_ISA_AUTO || isa == FW_ISA_AVX512) && has_avx512() &&
+        __builtin_cpu_supports("avx512vnni")) {
         return &fw_int8_avx512vnni;
     }
 #endif

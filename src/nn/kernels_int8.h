@@ -51,6 +51,7 @@ struct fw_int8_unit {
     // two products of bytes fit 16 signed bits.
     int8_t *pointwise;
     int32_t *pointwise_bias; // [out], with half of what the shift cuts off
+    int32_t *signed_bias;    // [out], the same for inputs of which 128 is taken off
     int32_t *shift;          // [out], by how much sums are shifted right to fit 16 bits: 0 to 16
     int32_t *complement;     // [out], 16 - shift
     int16_t *depthwise;      // [out / 16][FW_INT8_KINDS][3 columns][16][2]

@@ -105,13 +105,14 @@ static int alloc_unit(struct fw_int8_unit *unit, const struct fw_unit_plan *plan
     size_t in = (size_t)unit->in_channels, out = (size_t)unit->out_channels;
     unit->pointwise = fw_aligned_create(in * out, sizeof(int8_t));
     unit->pointwise_bias = fw_aligned_create(out, sizeof(int32_t));
+    unit->signed_bias = fw_aligned_create(out, sizeof(int32_t));
     unit->shift = fw_aligned_create(out, sizeof(int32_t));
     unit->complement = fw_aligned_create(out, sizeof(int32_t));
     unit->depthwise = fw_aligned_create(out * FW_INT8_KINDS * 3 * 2, sizeof(int16_t));
     unit->depthwise_bias = fw_aligned_create(out, sizeof(int32_t));
-    bool failed = unit->pointwise == NULL || unit->pointwise_bias == NULL || unit->shift == NULL ||
-                  unit->complement == NULL || unit->depthwise == NULL ||
-                  unit->depthwise_bias == NULL;
+    bool failed = unit->pointwise == NULL || unit->pointwise_bias == NULL ||
+                  unit->signed_bias == NULL || unit->shift == NULL || unit->complement == NULL ||
+                  unit->depthwise == NULL || unit->depthwise_bias == NULL;
     if (!plan->relu) {
         unit->scale = fw_aligned_create(out, sizeof(float));
         failed = failed || unit->scale == NULL;
@@ -163,11 +164,12 @@ static int pack_pointwise(const struct packer *packer, struct fw_int8_unit *unit
 {
     channel->step = pointwise_step(channel, input);
     double bias = rint(bias_of(channel->pointwise, channel->from) / channel->step);
-    double lowest = bias, highest = bias;
+    double lowest = bias, highest = bias, sum = 0;
     for (int in = 0; in < channel->pointwise->in_channels; in++) {
         double weight = rint(input_weight(channel, input, in) / channel->step);
         lowest += weight < 0 ? weight * 255 : 0;
         highest += weight > 0 ? weight * 255 : 0;
+        sum += weight;
         int group = in / FW_INT8_GROUP * unit->out_channels + channel->out;
         unit->pointwise[group * FW_INT8_GROUP + in % FW_INT8_GROUP] = (int8_t)weight;
     }
@@ -178,6 +180,7 @@ static int pack_pointwise(const struct packer *packer, struct fw_int8_unit *unit
     channel->word_step = ldexp(channel->step, shift);
     channel->largest_word = fmax(fabs(ldexp(lowest, -shift)), fabs(ldexp(highest, -shift))) + 1;
     unit->pointwise_bias[channel->out] = (int32_t)bias + (shift > 0 ? 1 << (shift - 1) : 0);
+    unit->signed_bias[channel->out] = unit->pointwise_bias[channel->out] + 128 * (int32_t)sum;
     unit->shift[channel->out] = shift;
     unit->complement[channel->out] = 16 - shift;
     return FW_OK;
@@ -394,6 +397,7 @@ void fw_quant_model_unref(struct fw_quant_model *model)
         struct fw_int8_unit *unit = &model->units[i].weights;
         free(unit->pointwise);
         free(unit->pointwise_bias);
+        free(unit->signed_bias);
         free(unit->shift);
         free(unit->complement);
         free(unit->depthwise);
