@@ -10,6 +10,7 @@ enum fw_exit { FW_EXIT_OK = 0, FW_EXIT_FAILED = 1, FW_EXIT_USAGE = 2, FW_EXIT_CO
 int fw_command_run(int argc, char **argv);
 int fw_command_check(int argc, char **argv);
 int fw_command_detect(int argc, char **argv);
+int fw_command_bench(int argc, char **argv);
 int fw_command_probe(int argc, char **argv);
 int fw_command_models(int argc, char **argv);
 int fw_command_version(int argc, char **argv);

@@ -19,6 +19,7 @@ static const struct command commands[] = {
     {"check", "say what is wrong with a configuration, and what it would do", fw_command_check},
     {"detect", "find faces in pictures, folders or a video", fw_command_detect},
     {"probe", "say what a camera address offers, and what is wrong with it", fw_command_probe},
+    {"bench", "measure how fast faces are found on this machine", fw_command_bench},
     {"models", "list, fetch and verify the detector's model files", fw_command_models},
     {"version", "print the versions of the program and of its libraries", fw_command_version},
     {"help", "show this text, or the help of a command", help},
