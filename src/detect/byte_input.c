@@ -7,21 +7,28 @@
 
 enum { PIXEL = 3, PLANES = 3 };
 
-// The scale of each plane, when all of them are scaled by whole numbers that the sums have room
-// for.
-static bool find_factors(struct fw_byte_input *input, const struct fw_frame *frame)
+// How many half source pixels a target pixel takes in both directions; 0 when that is no whole
+// number or more than the sums have room for.
+static int halves_of(const struct fw_area *area, int source_height)
+{
+    int halves = 2 * area->source_width / area->columns.width;
+    return halves <= FW_INT8_MAX_HALVES && halves * area->columns.width == 2 * area->source_width &&
+                   halves * area->height == 2 * source_height
+               ? halves
+               : 0;
+}
+
+// True when all planes are scaled so. An odd picture's chroma ends with half a pixel: not so.
+static bool find_halves(struct fw_byte_input *input, const struct fw_frame *frame)
 {
     int planes = frame->format == FW_PIXEL_I420 ? 3 : 2;
-    bool is_whole = frame->format != FW_PIXEL_BGR24;
-    for (int i = 0; i < planes && is_whole; i++) {
-        const struct fw_area *area = &input->base.areas[i];
-        int factor = area->columns.factor;
-        input->factors[i] = factor;
-        int rows = i == 0 ? frame->height : (frame->height + 1) / 2;
-        is_whole = factor >= 1 && factor <= FW_INT8_MAX_FACTOR && factor * area->height == rows &&
-                   factor * area->columns.width == area->source_width;
+    bool found = frame->format != FW_PIXEL_BGR24 && frame->width % 2 == 0 && frame->height % 2 == 0;
+    for (int i = 0; i < planes && found; i++) {
+        input->halves[i] =
+            halves_of(&input->base.areas[i], i == 0 ? frame->height : frame->height / 2);
+        found = input->halves[i] > 0;
     }
-    return is_whole;
+    return found;
 }
 
 static int alloc_rows(struct fw_byte_input *input)
@@ -51,10 +58,10 @@ int fw_byte_input_init(struct fw_byte_input *input, const struct fw_int8_kernels
     if (status != FW_OK) {
         return status;
     }
-    if (find_factors(input, frame)) {
+    if (find_halves(input, frame)) {
         return alloc_rows(input);
     }
-    input->factors[0] = 0;
+    input->halves[0] = 0;
     input->pixels = calloc((size_t)input->base.size.width * PIXEL, sizeof(float));
     return input->pixels == NULL ? FW_ENOMEM : FW_OK;
 }
@@ -91,11 +98,17 @@ static struct fw_int8_colors colors_for(const struct fw_frame *frame)
 static void scale_row(struct fw_byte_input *input, const struct fw_frame *frame, int plane, int y)
 {
     const struct fw_area *area = &input->base.areas[plane];
-    int factor = input->factors[plane], channels = area->columns.channels;
+    int halves = input->halves[plane], channels = area->columns.channels;
     size_t count = (size_t)area->source_width * (size_t)channels;
-    input->kernels->sum_rows(frame->planes[plane] + (ptrdiff_t)y * factor * frame->strides[plane],
-                             frame->strides[plane], factor, count, input->sums);
-    input->kernels->average(input->sums, factor, channels, area->columns.width,
+    int first = (y * halves + 1) / 2; // that is taken whole
+    const uint8_t *rows = frame->planes[plane] + (ptrdiff_t)first * frame->strides[plane];
+    const uint8_t *half_row = NULL;
+    if (halves % 2 == 1) {
+        half_row = y % 2 == 0 ? rows + (ptrdiff_t)(halves / 2) * frame->strides[plane]
+                              : rows - frame->strides[plane];
+    }
+    input->kernels->sum_rows(rows, frame->strides[plane], halves / 2, half_row, count, input->sums);
+    input->kernels->average(input->sums, halves, channels, area->columns.width,
                             input->words[plane]);
 }
 
@@ -129,7 +142,7 @@ void fw_byte_input_fill(struct fw_byte_input *input, const struct fw_frame *fram
     size_t used = (size_t)size->width * PIXEL, whole = (size_t)size->padded_width * PIXEL;
     for (int y = 0; y < size->height; y++) {
         uint8_t *row = pixels + (size_t)y * stride_bytes;
-        if (input->factors[0] > 0) {
+        if (input->halves[0] > 0) {
             fill_whole_row(input, frame, &colors, y, row);
         } else {
             fill_row(input, frame, &rule, y, row);

@@ -1,5 +1,5 @@
 // The same as input.h for the quantised network: bytes instead of floats. Where the picture is
-// scaled down by a whole number, as camera pictures nearly always are, it never leaves whole
+// scaled down by a whole number, as camera pictures mostly are, it never leaves whole
 // numbers, which takes half the time.
 #ifndef FW_DETECT_BYTE_INPUT_H
 #define FW_DETECT_BYTE_INPUT_H
@@ -11,7 +11,7 @@
 struct fw_byte_input {
     struct fw_input base;
     const struct fw_int8_kernels *kernels;
-    int factors[3]; // source pixels a target pixel, one a plane; 0: not in whole numbers
+    int halves[3]; // half source pixels a target pixel, one a plane; 0: not in whole numbers
     uint16_t *sums, *words[3];
     float *pixels; // a row, for where it is not in whole numbers
 };

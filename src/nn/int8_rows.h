@@ -54,68 +54,101 @@ static void add_doubled(const uint8_t *row, const uint8_t *half, int channels, i
     }
 }
 
-static void sum_rows(const uint8_t *rows, ptrdiff_t stride, int row_count, size_t count,
-                     uint16_t *restrict sums)
+static void sum_rows(const uint8_t *rows, ptrdiff_t stride, int row_count, const uint8_t *half_row,
+                     size_t count, uint16_t *restrict sums)
 {
-    int y = 0;
+    int y = row_count % 2;
     for (size_t i = 0; i < count; i++) {
-        sums[i] = rows[i];
+        sums[i] = y == 0 ? 0 : rows[i];
     }
-    for (y = 1; y + 1 < row_count; y += 2) {
+    for (; y < row_count; y += 2) {
         const uint8_t *first = rows + y * stride, *second = first + stride;
         for (size_t i = 0; i < count; i++) {
             sums[i] = (uint16_t)(sums[i] + first[i] + second[i]);
         }
     }
-    for (; y < row_count; y++) {
-        const uint8_t *row = rows + y * stride;
-        for (size_t i = 0; i < count; i++) {
-            sums[i] = (uint16_t)(sums[i] + row[i]);
-        }
+    for (size_t i = 0; half_row != NULL && i < count; i++) {
+        sums[i] = (uint16_t)(2 * sums[i] + half_row[i]);
     }
 }
 
-// FACTOR and CHANNELS are constants where it matters, so that the loops unroll.
-static inline void average_evenly(const uint16_t *restrict sums, const int factor,
-                                  const int channels, int width, uint16_t *restrict means)
+// What the means are multiplied by: at most 255 << 22 comes out, which with the rounding of the
+// reciprocal stays below 2^32.
+static inline uint32_t reciprocal_of(int area)
 {
-    uint32_t area = (uint32_t)(factor * factor);
-    uint32_t reciprocal = ((1u << 22) + area / 2) / area;
+    return ((1u << (16 + FW_INT8_MEAN_SHIFT)) + (uint32_t)area / 2) / (uint32_t)area;
+}
+
+static inline uint16_t mean_of(uint32_t sum, uint32_t reciprocal)
+{
+    return (uint16_t)((sum * reciprocal + (1u << 15)) >> 16);
+}
+
+// FACTOR and CHANNELS are constants where it matters, so that the loops unroll.
+static inline void average_whole(const uint16_t *restrict sums, const int factor,
+                                 const int channels, int width, uint16_t *restrict means)
+{
+    uint32_t reciprocal = reciprocal_of(factor * factor);
     for (int x = 0; x < width; x++) {
         for (int c = 0; c < channels; c++) {
             uint32_t sum = 0;
             for (int i = 0; i < factor; i++) {
                 sum += sums[(x * factor + i) * channels + c];
             }
-            // At most 255 << 22, which with the rounding of the reciprocal stays below 2^32.
-            means[x * channels + c] = (uint16_t)((sum * reciprocal + (1u << 15)) >> 16);
+            means[x * channels + c] = mean_of(sum, reciprocal);
         }
     }
 }
 
-static void average(const uint16_t *sums, int factor, int channels, int width, uint16_t *means)
+// Two target pixels from HALVES source pixels.
+static inline void average_odd(const uint16_t *restrict sums, const int halves, const int channels,
+                               int width, uint16_t *restrict means)
 {
-    switch (channels * 100 + factor) {
-    case 101:
-        average_evenly(sums, 1, 1, width, means);
+    uint32_t reciprocal = reciprocal_of(halves * halves);
+    for (int x = 0; x < width; x += 2) {
+        for (int c = 0; c < channels; c++) {
+            uint32_t left = 0, right = 0, middle = sums[halves / 2 * channels + c];
+            for (int i = 0; i < halves / 2; i++) {
+                left += sums[i * channels + c];
+                right += sums[(halves - 1 - i) * channels + c];
+            }
+            means[c] = mean_of(2 * left + middle, reciprocal);
+            if (x + 1 < width) {
+                means[channels + c] = mean_of(2 * right + middle, reciprocal);
+            }
+        }
+        sums += halves * channels;
+        means += 2 * channels;
+    }
+}
+
+static void average(const uint16_t *sums, int halves, int channels, int width, uint16_t *means)
+{
+    switch (halves * 10 + channels) {
+    case 21:
+        average_whole(sums, 1, 1, width, means);
         break;
-    case 102:
-        average_evenly(sums, 2, 1, width, means);
+    case 41:
+        average_whole(sums, 2, 1, width, means);
         break;
-    case 103:
-        average_evenly(sums, 3, 1, width, means);
+    case 61:
+        average_whole(sums, 3, 1, width, means);
         break;
-    case 104:
-        average_evenly(sums, 4, 1, width, means);
+    case 81:
+        average_whole(sums, 4, 1, width, means);
         break;
-    case 106:
-        average_evenly(sums, 6, 1, width, means);
+    case 121:
+        average_whole(sums, 6, 1, width, means);
         break;
-    case 203:
-        average_evenly(sums, 3, 2, width, means);
+    case 31:
+        average_odd(sums, 3, 1, width, means);
         break;
     default:
-        average_evenly(sums, factor, channels, width, means);
+        if (halves % 2 == 0) {
+            average_whole(sums, halves / 2, channels, width, means);
+        } else {
+            average_odd(sums, halves, channels, width, means);
+        }
         break;
     }
 }

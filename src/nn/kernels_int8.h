@@ -25,7 +25,7 @@ enum {
     FW_INT8_GROUP = 4,  // inputs of the pointwise step that one 32-bit sum takes at a time
     FW_INT8_PIXELS = 4, // widths are padded to this
     FW_INT8_SLACK_BYTES = 1024,
-    FW_INT8_MAX_FACTOR = 16, // 16 x 16 bytes fit an unsigned word
+    FW_INT8_MAX_HALVES = 16, // 16 x 16 bytes fit an unsigned word
     FW_INT8_MEAN_SHIFT = 6,
     FW_INT8_COLOR_SHIFT = 14,
     FW_INT8_STEM_SHIFT = 3,    // a colour in a row of words is its byte shifted left by this
@@ -94,11 +94,14 @@ struct fw_int8_kernels {
     // OUT = ROW + HALF with each of its pixels taken twice, at most 255.
     void (*add_doubled)(const uint8_t *row, const uint8_t *half, int channels, int width,
                         int half_width, uint8_t *out);
-    // Sums of ROW_COUNT rows, at most FW_INT8_MAX_FACTOR, of COUNT bytes.
-    void (*sum_rows)(const uint8_t *rows, ptrdiff_t stride, int row_count, size_t count,
-                     uint16_t *sums);
-    // Means of FACTOR x FACTOR bytes, from the sums of FACTOR rows, times 1 << FW_INT8_MEAN_SHIFT.
-    void (*average)(const uint16_t *sums, int factor, int channels, int width, uint16_t *means);
+    // Sums of ROW_COUNT rows (maybe none) of COUNT bytes. With HALF_ROW: twice that, and HALF_ROW.
+    void (*sum_rows)(const uint8_t *rows, ptrdiff_t stride, int row_count, const uint8_t *half_row,
+                     size_t count, uint16_t *sums);
+    // Means of squares, times 1 << FW_INT8_MEAN_SHIFT, from the sums of their rows. HALVES is a
+    // square's side in half pixels, at most FW_INT8_MAX_HALVES. When it is odd, every second target
+    // pixel begins with half a source pixel and every other one ends so; those count once, whole
+    // ones twice.
+    void (*average)(const uint16_t *sums, int halves, int channels, int width, uint16_t *means);
     // Such means to interleaved BGR. U and V advance by CHROMA_STEP (2: interleaved).
     void (*convert)(const struct fw_int8_colors *colors, const uint16_t *luma, const uint16_t *u,
                     const uint16_t *v, int chroma_step, int width, uint8_t *pixels);
