@@ -6,6 +6,7 @@
 #include "detect/pool.h"
 #include "media/frame.h"
 #include "nn/onnx.h"
+#include "nn/quant_net.h"
 #include "nn/yunet_net.h"
 #include "track/tracker.h"
 #include "util/error.h"
@@ -106,14 +107,34 @@ static int network(void *opaque)
     return status;
 }
 
+static int quantised_network(void *opaque)
+{
+    struct fw_quant_model *loaded = NULL;
+    struct fw_quant *net = NULL;
+    struct fw_error error = {0};
+    int status =
+        fw_quant_model_load(&loaded, model.data, model.length, *(enum fw_isa *)opaque, &error);
+
+    if (status == FW_OK)
+        status = fw_quant_create(&net, loaded, 64, 32, &error);
+    fw_quant_destroy(net);
+    fw_quant_model_unref(loaded);
+    return status;
+}
+
 // Every cell is a face, so that the lists grow.
 static const struct fw_detect_parameters all_cells = {.min_score = 0.0F, .nms_iou = 0.99F};
 
+struct kind {
+    const char *backend, *precision;
+};
+
 static int detector(void *opaque)
 {
-    const struct fw_detector_options options = {.backend = opaque,
+    const struct kind *kind = opaque;
+    const struct fw_detector_options options = {.backend = kind->backend,
                                                 .model_path = model.path,
-                                                .precision = "auto",
+                                                .precision = kind->precision,
                                                 .isa = "auto",
                                                 .input_size = 64};
     struct fw_detector *opened = NULL;
@@ -252,20 +273,24 @@ static void try_networks(void **state)
 
     (void)state;
     need_model();
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         fault_try(&(struct fault_scenario){.name = "network", .run = network, .opaque = &isas[i]});
+        fault_try(&(struct fault_scenario){
+            .name = "int8 network", .run = quantised_network, .opaque = &isas[i]});
+    }
 }
 
 static void try_detectors(void **state)
 {
-    static char names[][8] = {"null", "yunet"};
+    static struct kind kinds[] = {
+        {"null", "auto"}, {"yunet", "auto"}, {"yunet", "fp32"}, {"yunet", "int8"}};
 
     (void)state;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 4; i++) {
         if (i > 0)
             need_model();
         fault_try(&(struct fault_scenario){
-            .name = names[i], .run = detector, .opaque = names[i], .most_tries = 80});
+            .name = kinds[i].precision, .run = detector, .opaque = &kinds[i], .most_tries = 80});
     }
 }
 

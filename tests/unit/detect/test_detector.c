@@ -3,6 +3,7 @@
 
 #include "media/frame.h"
 #include "media/image_file.h"
+#include "nn/yunet_net.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,14 +28,14 @@ static void shared_path(char path[4096], const char *name)
     }
 }
 
-static struct fw_detector *open_yunet(int input_size)
+static struct fw_detector *open_yunet(const char *precision, int input_size)
 {
     char path[4096];
     struct fw_error error = {0};
     struct fw_detector *detector;
     shared_path(path, "models/yunet_n_640_640.onnx");
     struct fw_detector_options options = {
-        .backend = "yunet", .model_path = path, .precision = "auto", .input_size = input_size};
+        .backend = "yunet", .model_path = path, .precision = precision, .input_size = input_size};
     if (fw_detector_open(&detector, &options, &error) != FW_OK) {
         fail_msg("%s", error.message);
     }
@@ -98,8 +99,8 @@ static void finds_a_face_in_every_format(void **state)
     struct fw_frame *bgr = load_picture();
     struct fw_frame *i420 = to_yuv(bgr, FW_PIXEL_I420), *nv12 = to_yuv(bgr, FW_PIXEL_NV12);
     (void)state;
-    for (size_t i = 0; i < 4; i++) {
-        struct fw_detector *detector = open_yunet(sizes[i]);
+    for (size_t i = 0; i < 8; i++) {
+        struct fw_detector *detector = open_yunet(i < 4 ? "fp32" : "int8", sizes[i % 4]);
         assert_string_equal(fw_detector_backend_name(detector), "yunet");
         assert_finds_astronaut(detector, bgr);
         assert_finds_astronaut(detector, i420);
@@ -113,15 +114,15 @@ static void finds_a_face_in_every_format(void **state)
 }
 
 // More sizes than a detector keeps buffers for, large ones among them, again and again.
+// STATE is the precision.
 static void takes_pictures_of_any_size(void **state)
 {
     static const int sizes[][2] = {{1, 1},     {31, 33}, {2000, 1300}, {64, 64},
                                    {640, 480}, {7, 900}, {1920, 1080}};
     struct fw_frame *picture = load_picture();
-    struct fw_detector *detector = open_yunet(0);
+    struct fw_detector *detector = open_yunet(*state, 0);
     struct fw_error error = {0};
     struct fw_faces faces = {0};
-    (void)state;
     for (size_t i = 0; i < 14; i++) {
         struct fw_frame *frame = fw_frame_create(i % 2 == 0 ? FW_PIXEL_I420 : FW_PIXEL_NV12,
                                                  sizes[i % 7][0], sizes[i % 7][1]);
@@ -138,6 +139,45 @@ static void takes_pictures_of_any_size(void **state)
     fw_faces_free(&faces);
     fw_detector_close(detector);
     fw_frame_unref(picture);
+}
+
+static float score_with(const struct fw_frame *frame, const char *precision, const char *isa)
+{
+    char path[4096];
+    struct fw_error error = {0};
+    struct fw_faces faces = {0};
+    struct fw_detector *detector;
+    shared_path(path, "models/yunet_n_640_640.onnx");
+    struct fw_detector_options options = {
+        .backend = "yunet", .model_path = path, .precision = precision, .isa = isa};
+    assert_int_equal(fw_detector_open(&detector, &options, &error), FW_OK);
+    assert_int_equal(fw_detector_detect(detector, frame, &defaults, &faces, &error), FW_OK);
+    assert_int_equal(faces.count, 1);
+    float score = faces.items[0].score;
+    fw_faces_free(&faces);
+    fw_detector_close(detector);
+    return score;
+}
+
+// The score tells which one ran: int8 has the same on every instruction set, and fp32 another.
+static void chooses_a_precision(void **state)
+{
+    struct fw_frame *frame = load_picture();
+    float fp32 = score_with(frame, "fp32", "scalar"), int8 = score_with(frame, "int8", "scalar");
+    (void)state;
+    assert_true(int8 - fp32 > 1e-4f || fp32 - int8 > 1e-4f);
+    assert_true(score_with(frame, "auto", "scalar") == fp32);
+    assert_true(score_with(frame, NULL, "scalar") == fp32);
+    assert_true(score_with(frame, "int8", "auto") == int8);
+    if (fw_isa_is_available(FW_ISA_AVXVNNI)) {
+        assert_true(score_with(frame, "auto", "avxvnni") == int8);
+        assert_true(score_with(frame, "auto", NULL) == int8);
+    }
+    if (fw_isa_is_available(FW_ISA_NEONDOT)) {
+        assert_true(score_with(frame, "auto", NULL) == int8);
+        assert_true(score_with(frame, "auto", "neon") != int8);
+    }
+    fw_frame_unref(frame);
 }
 
 static int try_open(const struct fw_detector_options *options, struct fw_error *error)
@@ -170,7 +210,11 @@ static void refuses_what_it_cannot_open(void **state)
     assert_int_equal(try_open(&options, &error), FW_EINVAL);
     options.isa = NULL;
     options.precision = "int8";
+    assert_int_equal(try_open(&options, &error), FW_EFORMAT);
+    options.backend = "null";
     assert_int_equal(try_open(&options, &error), FW_ENOTSUP);
+    assert_non_null(strstr(error.message, "int8"));
+    options.backend = "yunet";
     options.precision = "int3";
     assert_int_equal(try_open(&options, &error), FW_EINVAL);
     options.precision = "fp32";
@@ -212,7 +256,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_a_face_in_every_format),
-        cmocka_unit_test(takes_pictures_of_any_size),
+        cmocka_unit_test_prestate(takes_pictures_of_any_size, (void *)(uintptr_t) "fp32"),
+        cmocka_unit_test_prestate(takes_pictures_of_any_size, (void *)(uintptr_t) "int8"),
+        cmocka_unit_test(chooses_a_precision),
         cmocka_unit_test(refuses_what_it_cannot_open),
         cmocka_unit_test(null_finds_nothing),
         cmocka_unit_test(lists_its_backends),
