@@ -41,4 +41,13 @@ uint8_t *fw_quant_input(struct fw_quant *net, size_t *stride_bytes);
 // As fw_yunet_run().
 void fw_quant_run(struct fw_quant *net, struct fw_yunet_level levels[3]);
 
+// The parts that a run's time is made of: the first layer, each unit with the making of its input,
+// and what is left to do with the results.
+int fw_quant_part_count(const struct fw_quant *net);
+// "unit 3: 16 to 64 channels, 80x80".
+void fw_quant_part_name(const struct fw_quant *net, int part, char name[48]);
+// Every run from now on adds the nanoseconds of each part to PART_NS, which is borrowed. NULL: none
+// does any more.
+void fw_quant_profile(struct fw_quant *net, int64_t *part_ns);
+
 #endif

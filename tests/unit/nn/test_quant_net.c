@@ -28,7 +28,7 @@ static struct fw_quant_model *load(const char *name, enum fw_isa isa)
 
 static uint8_t pixel_of(enum pattern pattern, int x, int y, uint32_t *random)
 {
-    float wave = 100 + 60 * sinf((float)x * 0.05f) + 60 * cosf((float)y * 0.11f);
+    float wave = 120 + 50 * sinf((float)x * 0.05f) + 50 * cosf((float)y * 0.11f);
     switch (pattern) {
     case SMOOTH:
         return (uint8_t)(wave + (float)(next_random(random) % 32));
@@ -256,10 +256,11 @@ struct fixture {
 
 static struct fixture *make_fixture(void)
 {
+    struct file_bytes bytes = read_model(names[0]);
     struct fixture *fixture = calloc(1, sizeof(*fixture));
     struct fw_error error;
     assert_non_null(fixture);
-    fixture->bytes = read_model(names[0]);
+    fixture->bytes = bytes;
     assert_int_equal(
         fw_onnx_read(&fixture->graph, fixture->bytes.data, fixture->bytes.length, &error), FW_OK);
     assert_int_equal(fw_yunet_match(&fixture->graph, &fixture->plan, &error), FW_OK);
@@ -357,6 +358,37 @@ static void is_advised_where_it_is_fast_and_right(void **state)
     fw_quant_model_unref(plain);
 }
 
+static void says_where_its_time_goes(void **state)
+{
+    struct fw_quant_model *model = load(names[0], FW_ISA_AUTO);
+    struct fw_quant *net = make_net(model, 96, 64);
+    struct fw_yunet_level levels[3];
+    int count = fw_quant_part_count(net);
+    int64_t *part_ns = calloc((size_t)count, sizeof(*part_ns)), sum = 0;
+    char name[48];
+    (void)state;
+    assert_non_null(part_ns);
+    fw_quant_profile(net, part_ns);
+    fw_quant_run(net, levels);
+    for (int i = 0; i < count; i++) {
+        fw_quant_part_name(net, i, name);
+        assert_true(part_ns[i] > 0 && strlen(name) > 5);
+        sum += part_ns[i];
+    }
+    fw_quant_part_name(net, 1, name);
+    print_message("%s\n", name);
+    assert_non_null(strstr(name, "channels"));
+    fw_quant_profile(net, NULL);
+    fw_quant_run(net, levels);
+    for (int i = 0; i < count; i++) {
+        sum -= part_ns[i];
+    }
+    assert_int_equal(sum, 0);
+    free(part_ns);
+    fw_quant_destroy(net);
+    fw_quant_model_unref(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -369,6 +401,7 @@ int main(void)
         cmocka_unit_test(refuses_ranges_that_do_not_fit),
         cmocka_unit_test(refuses_sums_of_maps_with_different_steps),
         cmocka_unit_test(is_advised_where_it_is_fast_and_right),
+        cmocka_unit_test(says_where_its_time_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
