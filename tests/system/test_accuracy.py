@@ -19,10 +19,11 @@ LOWER = {0: 0.003, 640: 0.005, 320: 0.005}
 UPPER = {0: 0.003, 640: 1, 320: 1}
 
 
-def detect(paths, folder, model, input_size, min_score):
+def detect(paths, folder, model, input_size, min_score, precision):
     output = folder / "detections.jsonl"
     done = run_faceworker("detect", "--model", model, "--input-size", input_size, "--min-score",
-                          min_score, "--output", output, *paths, timeout_s=600)
+                          min_score, "--precision", precision, "--output", output, *paths,
+                          timeout_s=600)
     assert done.returncode == 0, done.stderr
     return output
 
@@ -47,27 +48,53 @@ def average_precision(shared, detections):
     return [float(figure) for figure in found.groups()[1:]]
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize(("network", "input_size"),
-                         [("yunet_n", 0), ("yunet_n", 640), ("yunet_n", 320), ("yunet_s", 0)])
-def test_average_precision(shared, tmp_path, network, input_size):
+@pytest.fixture(scope="module")
+def measure(shared, tmp_path_factory):
+    """A function that gives (easy, medium, hard) on the 202 pictures; each is measured once."""
     images = shared / "data" / "wider" / "images"
     if not images.is_dir():
         missing(f"no pictures in {images}")
-    model = shared / "models" / f"{network}_640_640.onnx"
-    measured = average_precision(shared, detect([images], tmp_path, model, input_size, 0.02))
-    for level, ours, theirs in zip(("easy", "medium", "hard"), measured,
+    known = {}
+
+    def measured(network, input_size, precision):
+        key = network, input_size, precision
+        if key not in known:
+            folder = tmp_path_factory.mktemp("detections")
+            model = shared / "models" / f"{network}_640_640.onnx"
+            known[key] = average_precision(
+                shared, detect([images], folder, model, input_size, 0.02, precision))
+        return known[key]
+    return measured
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("network", "input_size"),
+                         [("yunet_n", 0), ("yunet_n", 640), ("yunet_n", 320), ("yunet_s", 0)])
+def test_average_precision(shared, measure, network, input_size):
+    for level, ours, theirs in zip(("easy", "medium", "hard"),
+                                   measure(network, input_size, "fp32"),
                                    reference(shared, network, input_size)):
         assert theirs - LOWER[input_size] <= ours <= theirs + UPPER[input_size], \
             f"{level}: {ours}, reference {theirs}"
 
 
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("input_size", [0, 640, 320])
+@pytest.mark.parametrize("network", ["yunet_n", "yunet_s"])
+def test_int8_loses_nearly_nothing(measure, network, input_size):
+    for level, fp32, int8 in zip(("easy", "medium", "hard"), measure(network, input_size, "fp32"),
+                                 measure(network, input_size, "int8")):
+        print(f"{network} {NAMES[input_size]} {level}: {fp32:.4f} {int8:.4f} {int8 - fp32:+.4f}")
+        assert int8 >= fp32 - 0.005, f"{level}: {int8}, fp32 {fp32}"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("input_size", [640, 320])
-def test_no_face_where_there_is_none(shared, tmp_path, input_size):
+def test_no_face_where_there_is_none(shared, tmp_path, input_size, precision):
     """At the default threshold. The highest scores are printed, to see how close it is."""
     negatives = shared / "data" / "negatives"
     model = shared / "models" / "yunet_n_640_640.onnx"
-    lines = detect([negatives], tmp_path, model, input_size, 0.3).read_text().splitlines()
+    lines = detect([negatives], tmp_path, model, input_size, 0.3, precision).read_text().splitlines()
     best = {}
     for row in map(json.loads, lines):
         best[os.path.basename(row["image"])] = max((face["score"] for face in row["faces"]), default=0)

@@ -1,4 +1,5 @@
-"""The network's raw outputs against ONNX Runtime's, on real pictures."""
+"""The network's raw outputs on real pictures: fp32 against ONNX Runtime's, int8 on every instruction
+set against the plain C. (What int8 costs in average precision is in test_accuracy.py.)"""
 import subprocess
 
 import cv2
@@ -14,15 +15,29 @@ SIZES = ((320, 320), (640, 384), (96, 32), (32, 32), (416, 224), (1024, 672))
 TOLERANCE = 1e-4
 
 
-def instruction_sets():
-    flags = ""
+def processor_flags():
     with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
         flags = next((line for line in lines if line.startswith("flags")), "")
-    words = set(flags.split())
+    return set(flags.split())
+
+
+def instruction_sets():
     yield "scalar"
     yield "auto"
-    if {"avx2", "fma"} <= words:
+    if {"avx2", "fma"} <= processor_flags():
         yield "avx2"
+
+
+def int8_instruction_sets():
+    """Those with kernels of their own besides the plain C."""
+    flags = processor_flags()
+    yield "auto"
+    if {"avx2", "fma"} <= flags:
+        yield "avx2"
+    if {"avx2", "fma", "avx_vnni"} <= flags:
+        yield "avxvnni"
+    if {"avx512f", "avx512_vnni"} <= flags:
+        yield "avx512"
 
 
 def with_free_size(onnx):
@@ -70,3 +85,28 @@ def test_outputs_are_those_of_onnx_runtime(network, shared, tmp_path, size):
             assert rows.shape == expected.shape
             worst = float(np.abs(rows - expected).max())
             assert worst < TOLERANCE, f"{name}, {isa}: {worst}"
+
+
+def int8_rows(path, raw, size, output, isa):
+    subprocess.run([DUMP, path, raw, str(size[0]), str(size[1]), output, isa, "0", "int8"],
+                   check=True, timeout=120)
+    return output.read_bytes()
+
+
+@pytest.mark.parametrize("size", [(320, 192), (352, 96), (32, 32), (96, 416)],
+                         ids=lambda size: f"{size[0]}x{size[1]}")
+def test_int8_is_the_same_on_every_instruction_set(network, shared, tmp_path, size):
+    path, session = network
+    for name in PICTURES:
+        picture = cv2.resize(cv2.imread(str(shared / "data" / "images" / name)), size,
+                             interpolation=cv2.INTER_AREA)
+        raw, output = tmp_path / "picture.bgr", tmp_path / "rows"
+        picture.tofile(raw)
+        plain = int8_rows(path, raw, size, output, "scalar")
+        for isa in int8_instruction_sets():
+            assert int8_rows(path, raw, size, output, isa) == plain, f"{name}, {isa}"
+        # Near fp32, too: a part of the network that was quantised wrongly would show.
+        rows = np.frombuffer(plain, "<f4").reshape(-1, 16)
+        difference = np.abs(rows - expected_rows(session, picture))
+        assert difference.mean() < 0.05, name
+        assert difference[:, :2].mean() < 0.02, name
