@@ -5,6 +5,7 @@
 #include "util/error.h"
 #include "util/face.h"
 #include <stdbool.h>
+#include <stdint.h>
 
 struct fw_frame;
 struct fw_log;
@@ -44,6 +45,14 @@ bool fw_tiles_parse(const char *text, int *columns, int *rows);
 // shared behind the scenes where the backend can).
 struct fw_detector;
 
+// A part of a detector's work, and how long it took in all.
+struct fw_detector_part {
+    char name[48];
+    int64_t ns;
+};
+
+#define FW_DETECTOR_MAX_PARTS 80
+
 // A backend, one row of the table in registry.c. DETECT appends to FACES, in pixels of FRAME, which
 // is borrowed for the call (it may be a part of another picture); it knows nothing of ROI and
 // tiles.
@@ -58,6 +67,11 @@ struct fw_detector_backend {
                   struct fw_error *error);
     void (*close)(void *state); // NULL and half-built states allowed
     int fixed_input_px; // the side that it scales every picture to; 0: it heeds `input_size`
+    // Detects once, names the parts of the work and adds to their times; their number, or a
+    // failure. NULL: it can't tell.
+    int (*profile)(void *state, const struct fw_frame *frame,
+                   const struct fw_detect_parameters *parameters,
+                   struct fw_detector_part parts[FW_DETECTOR_MAX_PARTS], struct fw_error *error);
 };
 
 // FW_OK with *DETECTOR set; FW_ENOTSUP (unknown backend, or one that was not built in: ERROR names
@@ -73,6 +87,14 @@ void fw_detector_close(struct fw_detector *detector);
 int fw_detector_detect(struct fw_detector *detector, const struct fw_frame *frame,
                        const struct fw_detect_parameters *parameters, struct fw_faces *faces,
                        struct fw_error *error);
+
+// Detects in the whole of FRAME once and adds the time of each part of the work to PARTS, which the
+// first call gets zeroed. The number of parts, or FW_ENOTSUP (the backend can't tell), FW_ENOMEM,
+// FW_EINVAL.
+int fw_detector_profile(struct fw_detector *detector, const struct fw_frame *frame,
+                        const struct fw_detect_parameters *parameters,
+                        struct fw_detector_part parts[FW_DETECTOR_MAX_PARTS],
+                        struct fw_error *error);
 
 const char *fw_detector_backend_name(const struct fw_detector *detector);
 // NULL-terminated array of the backends in this build.

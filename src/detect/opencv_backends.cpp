@@ -499,12 +499,14 @@ int haar_detect(void *state, const struct fw_frame *frame,
 
 extern "C" {
 const struct fw_detector_backend fw_res10_backend = {
-    "res10", "OpenCV", true, false, res10_open, res10_detect, destroy<Res10>, res10_size_px,
+    "res10",      "OpenCV",       true,          false,   res10_open,
+    res10_detect, destroy<Res10>, res10_size_px, nullptr,
 };
 const struct fw_detector_backend fw_centerface_backend = {
-    "centerface", "OpenCV", true, false, centerface_open, centerface_detect, destroy<CenterFace>, 0,
+    "centerface",        "OpenCV", true,    false, centerface_open, centerface_detect,
+    destroy<CenterFace>, 0,        nullptr,
 };
 const struct fw_detector_backend fw_haar_backend = {
-    "haar", "OpenCV", true, false, haar_open, haar_detect, destroy<Haar>, 0,
+    "haar", "OpenCV", true, false, haar_open, haar_detect, destroy<Haar>, 0, nullptr,
 };
 }

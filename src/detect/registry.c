@@ -171,3 +171,19 @@ int fw_detector_detect(struct fw_detector *detector, const struct fw_frame *fram
     }
     return status;
 }
+
+int fw_detector_profile(struct fw_detector *detector, const struct fw_frame *frame,
+                        const struct fw_detect_parameters *parameters,
+                        struct fw_detector_part parts[FW_DETECTOR_MAX_PARTS],
+                        struct fw_error *error)
+{
+    if (detector->backend->profile == NULL) {
+        return fw_fail(error, FW_ENOTSUP, "the %s detector can't tell how long its parts take",
+                       detector->backend->name);
+    }
+    if (!is_whole(frame)) {
+        return fw_fail(error, FW_EINVAL, "a picture of %dx%d px without pixels", frame->width,
+                       frame->height);
+    }
+    return detector->backend->profile(detector->state, frame, parameters, parts, error);
+}

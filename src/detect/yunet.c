@@ -6,6 +6,7 @@
 #include "detect/byte_input.h"
 #include "detect/postprocess.h"
 #include "nn/isa.h"
+#include "nn/profile.h"
 #include "nn/quant_net.h"
 #include "util/log.h"
 
@@ -276,6 +277,15 @@ static void run_network(struct session *session, const struct fw_frame *frame,
     }
 }
 
+static int choose_faces(struct yunet *yunet, const struct session *session,
+                        const struct fw_frame *frame, const struct fw_yunet_level levels[3],
+                        const struct fw_detect_parameters *parameters, struct fw_faces *faces)
+{
+    const struct fw_input_size *size = &session->input.base.size;
+    return fw_postprocess_run(&yunet->post, levels, (float)frame->width / (float)size->width,
+                              (float)frame->height / (float)size->height, parameters, faces);
+}
+
 static int detect_yunet(void *state, const struct fw_frame *frame,
                         const struct fw_detect_parameters *parameters, struct fw_faces *faces,
                         struct fw_error *error)
@@ -289,11 +299,79 @@ static int detect_yunet(void *state, const struct fw_frame *frame,
     }
     session->used = ++yunet->calls;
     run_network(session, frame, levels);
-    const struct fw_input_size *size = &session->input.base.size;
-    status = fw_postprocess_run(&yunet->post, levels, (float)frame->width / (float)size->width,
-                                (float)frame->height / (float)size->height, parameters, faces);
+    status = choose_faces(yunet, session, frame, levels, parameters, faces);
     return status == FW_OK ? FW_OK
                            : fw_fail(error, status, "out of memory while collecting the faces");
+}
+
+// What the network is given and what it gives take time too.
+enum { SCALING_PART, FIRST_NETWORK_PART };
+
+static int name_parts(const struct session *session,
+                      struct fw_detector_part parts[FW_DETECTOR_MAX_PARTS])
+{
+    int count = session->quant != NULL ? fw_quant_part_count(session->quant)
+                                       : fw_yunet_part_count(session->net);
+    (void)snprintf(parts[SCALING_PART].name, sizeof(parts[0].name), "scaling the picture");
+    for (int i = 0; i < count; i++) {
+        char *name = parts[FIRST_NETWORK_PART + i].name;
+        if (session->quant != NULL) {
+            fw_quant_part_name(session->quant, i, name);
+        } else {
+            fw_yunet_part_name(session->net, i, name);
+        }
+    }
+    (void)snprintf(parts[FIRST_NETWORK_PART + count].name, sizeof(parts[0].name),
+                   "choosing the faces");
+    return FIRST_NETWORK_PART + count + 1;
+}
+
+static void set_profile(struct session *session, int64_t *part_ns)
+{
+    if (session->quant != NULL) {
+        fw_quant_profile(session->quant, part_ns);
+    } else {
+        fw_yunet_profile(session->net, part_ns);
+    }
+}
+
+static int64_t sum_of(const int64_t *part_ns, int first, int last)
+{
+    int64_t sum = 0;
+    for (int i = first; i < last; i++) {
+        sum += part_ns[i];
+    }
+    return sum;
+}
+
+static int profile_yunet(void *state, const struct fw_frame *frame,
+                         const struct fw_detect_parameters *parameters,
+                         struct fw_detector_part parts[FW_DETECTOR_MAX_PARTS],
+                         struct fw_error *error)
+{
+    struct yunet *yunet = state;
+    struct session *session;
+    struct fw_yunet_level levels[3];
+    struct fw_faces faces = {0};
+    int64_t part_ns[FW_DETECTOR_MAX_PARTS] = {0};
+    int status = find_session(yunet, frame, &session, error);
+    if (status != FW_OK) {
+        return status;
+    }
+    int count = name_parts(session, parts), last = count - 1;
+    set_profile(session, part_ns + FIRST_NETWORK_PART);
+    int64_t began_ns = fw_profile_now_ns();
+    run_network(session, frame, levels);
+    int64_t done_ns = fw_profile_now_ns();
+    set_profile(session, NULL);
+    part_ns[SCALING_PART] = done_ns - began_ns - sum_of(part_ns, FIRST_NETWORK_PART, last);
+    status = choose_faces(yunet, session, frame, levels, parameters, &faces);
+    part_ns[last] = fw_profile_now_ns() - done_ns;
+    fw_faces_free(&faces);
+    for (int i = 0; i < count; i++) {
+        parts[i].ns += part_ns[i];
+    }
+    return status == FW_OK ? count : fw_fail(error, status, "out of memory");
 }
 
 const struct fw_detector_backend fw_yunet_backend = {
@@ -304,4 +382,5 @@ const struct fw_detector_backend fw_yunet_backend = {
     .open = open_yunet,
     .detect = detect_yunet,
     .close = close_yunet,
+    .profile = profile_yunet,
 };

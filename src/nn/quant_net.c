@@ -3,12 +3,11 @@
 #include "nn/quant_net.h"
 
 #include "nn/aligned.h"
+#include "nn/profile.h"
 #include "nn/quant_model.h"
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { RING_PAIRS = 3, PIXEL = 3 };
 
@@ -44,34 +43,10 @@ struct fw_quant {
     uint8_t *stem_rows;
     int16_t *zero_pair; // for above and below the map, as long as the longest
     struct stage *stem_reader;
-    int64_t *part_ns; // NULL: nobody wants to know
-    int part;         // that runs now
-    int64_t part_since_ns;
+    struct fw_profile profile;
     int stage_count;
     struct stage stages[FW_YUNET_MAX_UNITS];
 };
-
-enum { STEM_PART, FIRST_STAGE_PART };
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-// From now on PART runs. The part that ran before, to go back to.
-static int switch_part(struct fw_quant *net, int part)
-{
-    int before = net->part;
-    if (net->part_ns != NULL) {
-        int64_t now = now_ns();
-        net->part_ns[before] += now - net->part_since_ns;
-        net->part_since_ns = now;
-        net->part = part;
-    }
-    return before;
-}
 
 static size_t row_bytes(const struct stage *stage)
 {
@@ -160,7 +135,7 @@ static void emit_pair(struct fw_quant *net, struct stage *stage, int pair)
 static void push_pair(struct fw_quant *net, struct stage *stage, int pair, const uint8_t *row0,
                       const uint8_t *row1)
 {
-    int before = switch_part(net, FIRST_STAGE_PART + (int)(stage - net->stages));
+    int before = fw_profile_switch(&net->profile, FW_FIRST_UNIT_PART + (int)(stage - net->stages));
     net->kernels->pointwise(stage->weights, row0, row1, row1 != NULL, stage->padded_width,
                             stage->width, ring_pair(stage, pair));
     if (pair > 0) {
@@ -169,7 +144,7 @@ static void push_pair(struct fw_quant *net, struct stage *stage, int pair, const
     if (pair == (stage->height + 1) / 2 - 1) {
         emit_pair(net, stage, pair);
     }
-    (void)switch_part(net, before);
+    (void)fw_profile_switch(&net->profile, before);
 }
 
 static void widen_row(const struct fw_quant *net, int y)
@@ -222,7 +197,7 @@ static const uint8_t *input_row(const struct fw_quant *net, const struct stage *
 
 static void run_from_maps(struct fw_quant *net, struct stage *stage)
 {
-    int before = switch_part(net, FIRST_STAGE_PART + (int)(stage - net->stages));
+    int before = fw_profile_switch(&net->profile, FW_FIRST_UNIT_PART + (int)(stage - net->stages));
     uint8_t *second =
         stage->input + (size_t)stage->padded_width * (size_t)stage->weights->in_channels;
     for (int y = 0; y < stage->height; y += 2) {
@@ -230,7 +205,7 @@ static void run_from_maps(struct fw_quant *net, struct stage *stage)
         const uint8_t *row1 = y + 1 < stage->height ? input_row(net, stage, y + 1, second) : NULL;
         push_pair(net, stage, y / 2, row0, row1);
     }
-    (void)switch_part(net, before);
+    (void)fw_profile_switch(&net->profile, before);
 }
 
 static float sigmoid(float value)
@@ -253,10 +228,9 @@ static void fill_level(const struct fw_quant *net, int level, struct fw_yunet_le
 void fw_quant_run(struct fw_quant *net, struct fw_yunet_level levels[3])
 {
     int rest = fw_quant_part_count(net) - 1;
-    net->part = STEM_PART;
-    net->part_since_ns = net->part_ns == NULL ? 0 : now_ns();
+    fw_profile_begin(&net->profile);
     run_stem(net);
-    (void)switch_part(net, rest);
+    (void)fw_profile_switch(&net->profile, rest);
     // A unit's sources come before it, and what streams into it is run along with them.
     for (int i = 0; i < net->stage_count; i++) {
         if (net->stages[i].source != NULL) {
@@ -266,32 +240,31 @@ void fw_quant_run(struct fw_quant *net, struct fw_yunet_level levels[3])
     for (int level = 0; level < FW_YUNET_LEVELS; level++) {
         fill_level(net, level, &levels[level]);
     }
-    (void)switch_part(net, rest);
+    (void)fw_profile_switch(&net->profile, rest);
 }
 
 int fw_quant_part_count(const struct fw_quant *net)
 {
-    return FIRST_STAGE_PART + net->stage_count + 1;
+    return FW_FIRST_UNIT_PART + net->stage_count + 1;
 }
 
 void fw_quant_part_name(const struct fw_quant *net, int part, char name[48])
 {
-    int index = part - FIRST_STAGE_PART;
-    if (part == STEM_PART) {
-        (void)snprintf(name, 48, "first layer: %dx%d", net->width / 2, net->height / 2);
+    int index = part - FW_FIRST_UNIT_PART;
+    if (part == FW_STEM_PART) {
+        fw_profile_name_stem(name, net->width / 2, net->height / 2);
     } else if (index < net->stage_count) {
         const struct stage *stage = &net->stages[index];
-        (void)snprintf(name, 48, "unit %d: %d to %d channels, %dx%d", index + 1,
-                       stage->weights->in_channels, stage->weights->out_channels, stage->width,
-                       stage->height);
+        const int channels[2] = {stage->weights->in_channels, stage->weights->out_channels};
+        fw_profile_name_unit(name, index, channels, stage->width, stage->height);
     } else {
-        (void)snprintf(name, 48, "results");
+        fw_profile_name_rest(name);
     }
 }
 
 void fw_quant_profile(struct fw_quant *net, int64_t *part_ns)
 {
-    net->part_ns = part_ns;
+    net->profile.part_ns = part_ns;
 }
 
 // Decides for each stage who feeds it: the first reader of a stage takes its rows as they come,

@@ -6,6 +6,7 @@
 // between its two convolutions: the depthwise one needs the row above and the row below. A whole
 // map is stored only where something reads it later: the neck and the results.
 #include "nn/aligned.h"
+#include "nn/profile.h"
 #include "nn/yunet_model.h"
 #include <math.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ struct fw_yunet {
     float *stem_rows;
     float *zero_row; // a ring row of zeros for above and below the map, as long as the longest
     struct stage *stem_reader;
+    struct fw_profile profile;
     int stage_count;
     struct stage stages[FW_YUNET_MAX_UNITS];
 };
@@ -47,6 +49,11 @@ struct fw_yunet {
 static size_t row_floats(const struct stage *stage)
 {
     return (size_t)stage->width * (size_t)stage->weights->out_channels;
+}
+
+static int part_of(const struct fw_yunet *net, const struct stage *stage)
+{
+    return FW_FIRST_UNIT_PART + (int)(stage - net->stages);
 }
 
 static float *ring_row(const struct stage *stage, int y)
@@ -100,6 +107,7 @@ static void emit_pair(struct fw_yunet *net, struct stage *stage, int pair)
 static void push_pair(struct fw_yunet *net, struct stage *stage, int pair, const float *row0,
                       const float *row1)
 {
+    int before = fw_profile_switch(&net->profile, part_of(net, stage));
     net->kernels->pointwise(stage->weights, row0, stage->width,
                             ring_row(stage, 2 * pair) + FW_BLOCK, stage->block_stride);
     if (row1 != NULL) {
@@ -112,6 +120,7 @@ static void push_pair(struct fw_yunet *net, struct stage *stage, int pair, const
     if (pair == (stage->height + 1) / 2 - 1) {
         emit_pair(net, stage, pair);
     }
+    (void)fw_profile_switch(&net->profile, before);
 }
 
 static void run_stem(struct fw_yunet *net)
@@ -153,12 +162,14 @@ static const float *input_row(const struct fw_yunet *net, const struct stage *st
 
 static void run_from_maps(struct fw_yunet *net, struct stage *stage)
 {
+    int before = fw_profile_switch(&net->profile, part_of(net, stage));
     float *second = stage->input + (size_t)stage->width * (size_t)stage->weights->in_channels;
     for (int y = 0; y < stage->height; y += 2) {
         const float *row0 = input_row(net, stage, y, stage->input);
         const float *row1 = y + 1 < stage->height ? input_row(net, stage, y + 1, second) : NULL;
         push_pair(net, stage, y / 2, row0, row1);
     }
+    (void)fw_profile_switch(&net->profile, before);
 }
 
 static float sigmoid(float value)
@@ -180,7 +191,10 @@ static void fill_level(const struct fw_yunet *net, int level, struct fw_yunet_le
 
 void fw_yunet_run(struct fw_yunet *net, struct fw_yunet_level levels[3])
 {
+    int rest = fw_yunet_part_count(net) - 1;
+    fw_profile_begin(&net->profile);
     run_stem(net);
+    (void)fw_profile_switch(&net->profile, rest);
     // A unit's sources come before it, and what streams into it is run along with them.
     for (int i = 0; i < net->stage_count; i++) {
         if (net->stages[i].source != NULL) {
@@ -190,6 +204,31 @@ void fw_yunet_run(struct fw_yunet *net, struct fw_yunet_level levels[3])
     for (int level = 0; level < FW_YUNET_LEVELS; level++) {
         fill_level(net, level, &levels[level]);
     }
+    (void)fw_profile_switch(&net->profile, rest);
+}
+
+int fw_yunet_part_count(const struct fw_yunet *net)
+{
+    return FW_FIRST_UNIT_PART + net->stage_count + 1;
+}
+
+void fw_yunet_part_name(const struct fw_yunet *net, int part, char name[48])
+{
+    int index = part - FW_FIRST_UNIT_PART;
+    if (part == FW_STEM_PART) {
+        fw_profile_name_stem(name, net->width / 2, net->height / 2);
+    } else if (index < net->stage_count) {
+        const struct stage *stage = &net->stages[index];
+        const int channels[2] = {stage->weights->in_channels, stage->weights->out_channels};
+        fw_profile_name_unit(name, index, channels, stage->width, stage->height);
+    } else {
+        fw_profile_name_rest(name);
+    }
+}
+
+void fw_yunet_profile(struct fw_yunet *net, int64_t *part_ns)
+{
+    net->profile.part_ns = part_ns;
 }
 
 // Decides for each stage who feeds it: the first reader of a stage takes its rows as they come,

@@ -69,4 +69,13 @@ struct fw_yunet_level {
 // Runs the network. LEVELS point into NET and are valid until the next run.
 void fw_yunet_run(struct fw_yunet *net, struct fw_yunet_level levels[3]);
 
+// The parts that a run's time is made of: the first layer, each unit with the making of its input,
+// and what is left to do with the results.
+int fw_yunet_part_count(const struct fw_yunet *net);
+// "unit 3: 16 to 64 channels, 80x80".
+void fw_yunet_part_name(const struct fw_yunet *net, int part, char name[48]);
+// Every run from now on adds the nanoseconds of each part to PART_NS, which is borrowed. NULL: none
+// does any more.
+void fw_yunet_profile(struct fw_yunet *net, int64_t *part_ns);
+
 #endif

@@ -4,6 +4,7 @@
 #include "media/frame.h"
 #include "media/image_file.h"
 #include "nn/yunet_net.h"
+#include "util/clock.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -222,6 +223,43 @@ static void refuses_what_it_cannot_open(void **state)
     assert_int_equal(try_open(&options, &error), FW_EINVAL);
 }
 
+// The parts of a detection are named, each takes its time, and together they take that of the
+// whole.
+static void tells_how_long_its_parts_take(void **state)
+{
+    static struct fw_detector_part parts[FW_DETECTOR_MAX_PARTS];
+    struct fw_error error = {0};
+    struct fw_faces faces = {0};
+    struct fw_detector *detector = open_yunet(*state, 160);
+    struct fw_frame *frame = load_picture();
+    memset(parts, 0, sizeof(parts));
+    // Buffers are made and caches filled by the first one.
+    assert_int_equal(fw_detector_detect(detector, frame, &defaults, &faces, &error), FW_OK);
+    int64_t began_us = fw_monotonic_us();
+    int count = 0;
+    for (int i = 0; i < 20; i++) {
+        count = fw_detector_profile(detector, frame, &defaults, parts, &error);
+    }
+    int64_t took_ns = (fw_monotonic_us() - began_us) * 1000;
+    assert_in_range(count, 20, FW_DETECTOR_MAX_PARTS);
+    int64_t sum_ns = 0;
+    for (int i = 0; i < count; i++) {
+        assert_true(parts[i].ns > 0 && parts[i].name[0] != '\0');
+        sum_ns += parts[i].ns;
+        for (int k = 0; k < i; k++) {
+            assert_string_not_equal(parts[i].name, parts[k].name);
+        }
+    }
+    assert_true(sum_ns <= took_ns && (double)sum_ns > 0.5 * (double)took_ns);
+    // It is only looking: later detections are as ever, and add nothing.
+    int64_t before_ns = parts[2].ns;
+    assert_finds_astronaut(detector, frame);
+    assert_int_equal(parts[2].ns, before_ns);
+    fw_faces_free(&faces);
+    fw_frame_unref(frame);
+    fw_detector_close(detector);
+}
+
 static void null_finds_nothing(void **state)
 {
     struct fw_frame *frame = fw_frame_create(FW_PIXEL_I420, 64, 64);
@@ -235,6 +273,7 @@ static void null_finds_nothing(void **state)
     assert_int_equal(fw_detector_open(&detector, &options, &error), FW_OK);
     assert_int_equal(fw_detector_detect(detector, frame, &defaults, &faces, &error), FW_OK);
     assert_int_equal(faces.count, 0); // what an earlier call left is gone
+    assert_int_equal(fw_detector_profile(detector, frame, &defaults, NULL, &error), FW_ENOTSUP);
     fw_detector_close(detector);
     fw_faces_free(&faces);
     fw_frame_unref(frame);
@@ -258,6 +297,8 @@ int main(void)
         cmocka_unit_test(finds_a_face_in_every_format),
         cmocka_unit_test_prestate(takes_pictures_of_any_size, (void *)(uintptr_t) "fp32"),
         cmocka_unit_test_prestate(takes_pictures_of_any_size, (void *)(uintptr_t) "int8"),
+        cmocka_unit_test_prestate(tells_how_long_its_parts_take, (void *)(uintptr_t) "fp32"),
+        cmocka_unit_test_prestate(tells_how_long_its_parts_take, (void *)(uintptr_t) "int8"),
         cmocka_unit_test(chooses_a_precision),
         cmocka_unit_test(refuses_what_it_cannot_open),
         cmocka_unit_test(null_finds_nothing),
