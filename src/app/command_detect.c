@@ -35,7 +35,7 @@ static const char help[] =
     "      --roi X,Y,W,H      look at this part only, in fractions of width and height\n"
     "      --tiles CxR        look at C times R overlapping parts too (1 to 8 each), for small\n"
     "                         and distant faces (default 1x1: at the whole only)\n"
-    "      --precision P      fp32; int8, three times as fast, for models that were calibrated;\n"
+    "      --precision P      fp32; int8, over twice as fast, for models that were calibrated;\n"
     "                         auto (the default): int8 where it loses nearly nothing\n"
     "      --isa NAME         auto, scalar, avx2, avxvnni, avx512, neon or neondot (default:\n"
     "                         $FACEWORKER_ISA, else auto)\n"

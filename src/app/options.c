@@ -74,7 +74,7 @@ static const struct fw_option table[] = {
              "`models.caffemodel` are given and this is not"},
     {.key = "detector.precision", .offset = WORKER(detector.precision), .type = FW_OPTION_CHOICE,
      .restart = FW_RESTART_CAMERA, .choices = precisions, .default_json = "\"auto\"",
-     .help = "Arithmetic of the network: `int8` takes a third of the time of `fp32` and needs a "
+     .help = "Arithmetic of the network: `int8` takes less than half the time of `fp32` and needs a "
              "model that was calibrated for it (`yunet`, `yunet-s`); `auto` takes it where its "
              "measured loss of average precision is at most 0.005 and the processor gains by it"},
     {.key = "detector.input_size", .offset = WORKER(detector.input_size_px),

@@ -1,5 +1,5 @@
-// YuNet in whole numbers: weights of 8 and 16 bits, activations of 8. A third of the time of fp32,
-// for models whose activations were measured before (quant_ranges.c).
+// YuNet in whole numbers: weights of 8 and 16 bits, activations of 8. Less than half the time of
+// fp32, for models whose activations were measured before (quant_ranges.c).
 //
 // The same contract as yunet_net.h but for the input, which is bytes. Every instruction set gives
 // the same bits.
