@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(1500)]
 FRAMES = 300
 ROUNDS = 5
 DETECTOR_ROUNDS, DETECTOR_RUNS = 9, 30
+STEP_ROUNDS = 20
 WORKER_ROUNDS = 3
 CAMERAS = 3
 REAL_TIME_ROUNDS, REAL_TIME_S = 3, 10
@@ -47,16 +48,18 @@ def ratios(numerators, denominators):
 class Ours:
     """The project's kernels, through a program that runs them again and again."""
 
-    def __init__(self, model, picture, folder, isa):
+    def __init__(self, model, picture, folder, isa, precision):
         self.model, self.isa = model, isa
+        self.options = ["int8"] if precision == "int8" else []
         self.height, self.width = picture.shape[:2]
-        self.raw, self.rows = folder / f"{self.width}.bgr", folder / f"{self.width}-{isa}.rows"
+        self.raw = folder / f"{self.width}.bgr"
+        self.rows = folder / f"{self.width}-{isa}-{precision}.rows"
         picture.tofile(self.raw)
 
     def times(self):
         done = subprocess.run(
             [BUILD / "tests" / "tools" / "yunet_dump", self.model, self.raw, str(self.width),
-             str(self.height), self.rows, self.isa, str(DETECTOR_RUNS)],
+             str(self.height), self.rows, self.isa, str(DETECTOR_RUNS), *self.options],
             check=True, capture_output=True, text=True)
         return [int(line) / 1e6 for line in done.stdout.split()]
 
@@ -146,10 +149,15 @@ def with_input_size(onnx, size):
     return onnx[:at] + field(size) + onnx[at + len(field(640)):]
 
 
-def instruction_sets():
+def instruction_sets(precision):
     """The sets of kernels that this machine can run: yunet_dump refuses the others."""
-    words = pathlib.Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
-    return ["auto", *(["avx2"] if {"avx2", "fma"} <= set(words) else []), "scalar"]
+    words = set(pathlib.Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split())
+    sets = ["auto"]
+    if {"avx2", "fma"} <= words:
+        sets.append("avx2")
+        if precision == "int8" and "avx_vnni" in words:
+            sets.append("avxvnni")
+    return [*sets, "scalar"]
 
 
 @pytest.mark.parametrize("size", [320, 640])
@@ -158,7 +166,8 @@ def test_the_network(shared, tmp_path, size):
     picture = cv2.resize(cv2.imread(str(shared / "data" / "images" / "astronaut.png")),
                          (size, size), interpolation=cv2.INTER_AREA)
     blob = picture.transpose(2, 0, 1)[None].astype(numpy.float32)
-    engines = {f"ours, {isa}": Ours(model, picture, tmp_path, isa) for isa in instruction_sets()}
+    engines = {f"ours, {precision}, {isa}": Ours(model, picture, tmp_path, isa, precision)
+               for precision in ("fp32", "int8") for isa in instruction_sets(precision)}
     engines["ONNX Runtime"] = OnnxRuntime(with_input_size(model.read_bytes(), size), blob)
     engines["OpenCV DNN"] = OpenCvDnn(model, blob)
     agreeing = list(engines)
@@ -172,12 +181,30 @@ def test_the_network(shared, tmp_path, size):
             rounds[name].append(min(engine.times()))
     # All of them computed the same thing.
     for name in agreeing:
-        assert abs(engines[name].best_class() - engines["ONNX Runtime"].best_class()) < 1e-3, name
+        difference = abs(engines[name].best_class() - engines["ONNX Runtime"].best_class())
+        assert difference < (0.1 if "int8" in name else 1e-3), name
     print(f"\nYuNet-n, {size}x{size}, one thread; ONNX Runtime {onnxruntime.__version__} is 1,"
           f" OpenCV {cv2.__version__}")
     for name in engines:
         if name != "ONNX Runtime":
             show(name, ratios(rounds[name], rounds["ONNX Runtime"]))
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+@pytest.mark.parametrize("size", [320, 640])
+def test_the_step_from_picture_to_faces(shared, size, precision):
+    """Scaling, colours, the network and its results, of a 1080p I420 picture."""
+    done = subprocess.run(
+        [BUILD / "tests" / "tools" / "detect_time", shared / "models" / "yunet_n_640_640.onnx",
+         shared / "data" / "images" / "detection1.jpg", str(size), precision,
+         str(STEP_ROUNDS * DETECTOR_RUNS)], check=True, capture_output=True, text=True)
+    assert int(done.stderr.split()[0]) > 0, done.stderr
+    times = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    rounds = [times[i:i + DETECTOR_RUNS] for i in range(0, len(times), DETECTOR_RUNS)]
+    print(f"\nFrom a 1080p picture to faces at {size}, {precision}, one thread")
+    show("the whole step / the network alone",
+         ratios([min(step for step, _ in part) for part in rounds],
+                [min(network for _, network in part) for part in rounds]))
 
 
 # ---- whole processes
