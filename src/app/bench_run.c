@@ -77,6 +77,13 @@ static int prepare(struct runner *runner, const struct fw_bench_options *options
     return fw_detector_open(&runner->detector, &options->detector, error);
 }
 
+static void free_runner(struct runner *runner)
+{
+    fw_detector_close(runner->detector);
+    fw_frame_unref(runner->frame);
+    fw_faces_free(&runner->faces);
+}
+
 // Starts the threads and opens the gate; without all of them nothing is measured.
 static int let_run(struct runner *runners, const struct fw_bench_options *options,
                    struct start *start, struct fw_error *error)
@@ -138,15 +145,32 @@ int fw_bench_measure(const struct fw_bench_options *options, struct fw_bench_sam
         status = let_run(runners, options, &start, error);
     if (status == FW_OK)
         status = sum_up(runners, options->threads, options->cancel, sample, error);
-    for (int i = 0; runners != NULL && i < options->threads; i++) {
-        fw_detector_close(runners[i].detector);
-        fw_frame_unref(runners[i].frame);
-        fw_faces_free(&runners[i].faces);
-    }
+    for (int i = 0; runners != NULL && i < options->threads; i++)
+        free_runner(&runners[i]);
     free(runners);
     pthread_cond_destroy(&start.changed);
     pthread_mutex_destroy(&start.lock);
     return status;
+}
+
+int fw_bench_profile(const struct fw_bench_options *options,
+                     struct fw_detector_part parts[FW_DETECTOR_MAX_PARTS], int64_t *calls,
+                     struct fw_error *error)
+{
+    struct runner runner = {.detector = NULL};
+    int count = prepare(&runner, options, NULL, error);
+    for (int i = 0; i < WARM_UP_CALLS && count == FW_OK; i++)
+        count = call(&runner);
+    int64_t until_us = fw_monotonic_us() + (int64_t)(options->seconds * FW_US_PER_S);
+    *calls = 0;
+    for (bool is_over = false; !is_over && count >= 0; ++*calls) {
+        count = fw_detector_profile(runner.detector, runner.frame, &parameters, parts, error);
+        is_over = fw_monotonic_us() >= until_us;
+        if (fw_cancel_is_set(options->cancel))
+            count = fw_fail(error, FW_ECANCELED, "interrupted");
+    }
+    free_runner(&runner);
+    return count;
 }
 
 struct fw_frame *fw_bench_picture(int width, int height)

@@ -28,6 +28,12 @@ struct fw_bench_sample {
 int fw_bench_measure(const struct fw_bench_options *options, struct fw_bench_sample *sample,
                      struct fw_error *error);
 
+// How long each part of the work takes on one thread, over the time given: fills PARTS. Their
+// number, or what fw_detector_profile() and opening fail with, or FW_ECANCELED.
+int fw_bench_profile(const struct fw_bench_options *options,
+                     struct fw_detector_part parts[FW_DETECTOR_MAX_PARTS], int64_t *calls,
+                     struct fw_error *error);
+
 // A picture of WIDTH x HEIGHT px without faces, the same one each time: slopes, edges and noise.
 // NULL when memory is out or the size is not possible.
 struct fw_frame *fw_bench_picture(int width, int height);

@@ -65,8 +65,34 @@ static void append_row(struct fw_text *text, const struct fw_bench_row *row)
         fw_text_appendf(text, "%s\n", times);
 }
 
+static int64_t total_ns(const struct fw_bench_layers *layers)
+{
+    int64_t total = 0;
+    for (int i = 0; i < layers->count; i++)
+        total += layers->parts[i].ns;
+    return total > 0 ? total : 1;
+}
+
+static double us_a_call(const struct fw_bench_layers *layers, const struct fw_detector_part *part)
+{
+    return (double)part->ns / 1000 / (double)layers->calls;
+}
+
+static void append_layers(struct fw_text *text, const struct fw_bench_layers *layers)
+{
+    double total = (double)total_ns(layers);
+    fw_text_appendf(text, "\nInput %d, %s, %s: the parts of %lld pictures\n\n%9s  %6s  part\n",
+                    layers->input_size, layers->precision, layers->isa, (long long)layers->calls,
+                    "us", "share");
+    for (int i = 0; i < layers->count; i++) {
+        const struct fw_detector_part *part = &layers->parts[i];
+        fw_text_appendf(text, "%9.1f  %4.1f %%  %s\n", us_a_call(layers, part),
+                        100 * (double)part->ns / total, part->name);
+    }
+}
+
 void fw_bench_append_table(struct fw_text *text, const struct fw_bench_setting *setting,
-                           const struct fw_bench_row *rows, int count)
+                           const struct fw_bench_results *results)
 {
     fw_text_appendf(text,
                     "Model %s, picture of %s, %d processor cores; the median of %d rounds of %g s "
@@ -75,8 +101,10 @@ void fw_bench_append_table(struct fw_text *text, const struct fw_bench_setting *
                     setting->seconds);
     fw_text_appendf(text, "%5s  %-9s  %-8s  %7s  %-30s  %-30s  %s\n", "input", "precision", "isa",
                     "threads", "pictures a second", "ms a picture, each thread", "speed-up");
-    for (int i = 0; i < count; i++)
-        append_row(text, &rows[i]);
+    for (int i = 0; i < results->row_count; i++)
+        append_row(text, &results->rows[i]);
+    for (int i = 0; i < results->layers_count; i++)
+        append_layers(text, &results->layers[i]);
 }
 
 static void append_json_range(struct fw_text *text, const struct fw_bench_row *row,
@@ -92,8 +120,36 @@ static void append_json_range(struct fw_text *text, const struct fw_bench_row *r
     fw_text_append(text, "]}");
 }
 
+static void append_json_row(struct fw_text *text, const struct fw_bench_row *row)
+{
+    fw_text_appendf(text,
+                    "{\"input_size\": %d, \"precision\": \"%s\", \"isa\": \"%s\", \"threads\": %d",
+                    row->input_size, row->precision, row->isa, row->threads);
+    append_json_range(text, row, "pictures_per_s", PICTURES_PER_S);
+    append_json_range(text, row, "ms", MILLISECONDS);
+    if (row->single != NULL)
+        append_json_range(text, row, "speed_up", SPEED_UP);
+    fw_text_append(text, "}");
+}
+
+static void append_json_layers(struct fw_text *text, const struct fw_bench_layers *layers)
+{
+    double total = (double)total_ns(layers);
+    fw_text_appendf(text,
+                    "{\"input_size\": %d, \"precision\": \"%s\", \"isa\": \"%s\", \"pictures\": "
+                    "%lld, \"parts\": [",
+                    layers->input_size, layers->precision, layers->isa, (long long)layers->calls);
+    for (int i = 0; i < layers->count; i++) {
+        const struct fw_detector_part *part = &layers->parts[i];
+        fw_text_appendf(text, "%s{\"name\": \"%s\", \"us\": %.6g, \"share\": %.6g}",
+                        i == 0 ? "" : ", ", part->name, us_a_call(layers, part),
+                        (double)part->ns / total);
+    }
+    fw_text_append(text, "]}");
+}
+
 void fw_bench_append_json(struct fw_text *text, const struct fw_bench_setting *setting,
-                          const struct fw_bench_row *rows, int count)
+                          const struct fw_bench_results *results)
 {
     fw_text_append(text, "{\"model\": \"");
     fw_text_append_json(text, setting->model);
@@ -101,18 +157,14 @@ void fw_bench_append_json(struct fw_text *text, const struct fw_bench_setting *s
     fw_text_append_json(text, setting->picture);
     fw_text_appendf(text, "\", \"cores\": %d, \"rounds\": %d, \"seconds\": %g, \"results\": [",
                     setting->cores, setting->rounds, setting->seconds);
-    for (int i = 0; i < count; i++) {
-        const struct fw_bench_row *row = &rows[i];
-        fw_text_appendf(text,
-                        "%s{\"input_size\": %d, \"precision\": \"%s\", \"isa\": \"%s\", "
-                        "\"threads\": %d",
-                        i == 0 ? "" : ", ", row->input_size, row->precision, row->isa,
-                        row->threads);
-        append_json_range(text, row, "pictures_per_s", PICTURES_PER_S);
-        append_json_range(text, row, "ms", MILLISECONDS);
-        if (row->single != NULL)
-            append_json_range(text, row, "speed_up", SPEED_UP);
-        fw_text_append(text, "}");
+    for (int i = 0; i < results->row_count; i++) {
+        fw_text_append(text, i == 0 ? "" : ", ");
+        append_json_row(text, &results->rows[i]);
     }
-    fw_text_append(text, "]}\n");
+    fw_text_append(text, "]");
+    for (int i = 0; i < results->layers_count; i++) {
+        fw_text_append(text, i == 0 ? ", \"layers\": [" : ", ");
+        append_json_layers(text, &results->layers[i]);
+    }
+    fw_text_append(text, results->layers_count > 0 ? "]}\n" : "}\n");
 }

@@ -15,6 +15,15 @@ struct fw_bench_row {
     const struct fw_bench_row *single; // the same with one thread, if that was measured; or itself
 };
 
+// Where the time of a row goes, on one thread.
+struct fw_bench_layers {
+    int input_size;
+    const char *precision, *isa; // borrowed
+    struct fw_detector_part parts[FW_DETECTOR_MAX_PARTS];
+    int count;
+    int64_t calls;
+};
+
 // What all rows have in common. Strings are borrowed.
 struct fw_bench_setting {
     const char *model, *picture; // "yunet"; "640x640 px, made for this"
@@ -22,11 +31,19 @@ struct fw_bench_setting {
     double seconds;
 };
 
-// Appends a table for people. ROWS have a sample each at least.
+// Both may be empty, with a count of 0. ROWS have a sample each at least.
+struct fw_bench_results {
+    const struct fw_bench_row *rows;
+    int row_count;
+    const struct fw_bench_layers *layers;
+    int layers_count;
+};
+
+// Appends tables for people.
 void fw_bench_append_table(struct fw_text *text, const struct fw_bench_setting *setting,
-                           const struct fw_bench_row *rows, int count);
+                           const struct fw_bench_results *results);
 // Appends one JSON object and a newline, with every sample.
 void fw_bench_append_json(struct fw_text *text, const struct fw_bench_setting *setting,
-                          const struct fw_bench_row *rows, int count);
+                          const struct fw_bench_results *results);
 
 #endif

@@ -34,6 +34,7 @@ static const char help[] =
     "      --rounds N           how often all take their turn (default 5)\n"
     "      --seconds S          how long each turn is (default 0.2)\n"
     "      --image FILE         the picture (default: one of 640x640 px, made for this)\n"
+    "      --layers             how long each part of the work takes on one thread, too\n"
     "      --json               one JSON object instead of a table\n"
     "      --models-dir DIR     where model files lie (default: faceworker's cache folder)\n"
     "  -h, --help               this text\n"
@@ -60,7 +61,7 @@ struct bench_command {
     bool is_precision_given, is_isa_given;
     int rounds;
     double seconds;
-    bool json;
+    bool layers, json;
 };
 
 // All that is measured.
@@ -72,6 +73,8 @@ struct bench {
     struct fw_frame *frame;
     struct fw_bench_row *rows;
     int count;
+    struct fw_bench_layers *layers; // one for each row, at most
+    int layers_count;
 };
 
 // --- what was asked for ---
@@ -272,6 +275,34 @@ static int measure(const struct bench *bench, struct fw_error *error)
     return status;
 }
 
+// Where the time goes, once for each size, precision and instruction set.
+static int profile(struct bench *bench, struct fw_error *error)
+{
+    const struct fw_bench_row *rows = bench->rows;
+    bench->layers = calloc((size_t)bench->count, sizeof(*bench->layers));
+    if (bench->layers == NULL)
+        return fw_fail(error, FW_ENOMEM, "out of memory");
+    for (int i = 0; i < bench->count; i += bench->command->threads.count) {
+        struct fw_bench_layers *layers = &bench->layers[bench->layers_count];
+        const struct fw_bench_options options = {
+            .detector = detector_options(bench, &rows[i]),
+            .frame = bench->frame,
+            .threads = 1,
+            .seconds = bench->command->seconds * bench->command->rounds,
+            .cancel = bench->cancel,
+            .log = bench->log,
+        };
+        layers->input_size = rows[i].input_size;
+        layers->precision = rows[i].precision;
+        layers->isa = rows[i].isa;
+        layers->count = fw_bench_profile(&options, layers->parts, &layers->calls, error);
+        if (layers->count < 0)
+            return layers->count;
+        bench->layers_count++;
+    }
+    return FW_OK;
+}
+
 static void report(const struct bench *bench, const struct fw_command_context *context)
 {
     const struct bench_command *command = bench->command;
@@ -283,10 +314,12 @@ static void report(const struct bench *bench, const struct fw_command_context *c
                                              .cores = fw_command_core_count(),
                                              .rounds = command->rounds,
                                              .seconds = command->seconds};
+    const struct fw_bench_results results = {bench->rows, bench->count, bench->layers,
+                                             bench->layers_count};
     if (command->json)
-        fw_bench_append_json(&text, &setting, bench->rows, bench->count);
+        fw_bench_append_json(&text, &setting, &results);
     else
-        fw_bench_append_table(&text, &setting, bench->rows, bench->count);
+        fw_bench_append_table(&text, &setting, &results);
     if (text.failed || picture.failed)
         fputs("faceworker bench: out of memory\n", stderr);
     else
@@ -323,6 +356,7 @@ static void free_bench(struct bench *bench)
     for (int i = 0; i < bench->count; i++)
         free(bench->rows[i].samples);
     free(bench->rows);
+    free(bench->layers);
     fw_frame_unref(bench->frame);
     fw_model_files_free(&bench->files);
 }
@@ -346,6 +380,8 @@ static int bench_detect(const struct bench_command *command, struct fw_signals *
         status = make_rows(&bench, &error);
     if (status == FW_OK)
         status = measure(&bench, &error);
+    if (status == FW_OK && command->layers)
+        status = profile(&bench, &error);
     if (status == FW_OK)
         report(&bench, &context);
     else
@@ -392,6 +428,7 @@ int fw_command_bench(int argc, char **argv)
         {.name = "rounds", .whole = &command.rounds, .minimum = 1, .maximum = 1000},
         {.name = "seconds", .number = &command.seconds, .minimum = 0.001, .maximum = 600},
         {.name = "image", .text = &command.image},
+        {.name = "layers", .flag = &command.layers, .value = true},
         {.name = "json", .flag = &command.json, .value = true},
         {.name = "models-dir", .text = &command.models_dir},
         {0},
