@@ -1,5 +1,6 @@
 #include "detect/byte_input.h"
 
+#include "nn/aligned.h"
 #include "util/error.h"
 #include <math.h>
 #include <stdlib.h>
@@ -40,12 +41,12 @@ static int alloc_rows(struct fw_byte_input *input)
         size_t source = (size_t)area->source_width * (size_t)area->columns.channels;
         size_t target = (size_t)area->columns.width * (size_t)area->columns.channels;
         longest = source > longest ? source : longest;
-        input->words[i] = calloc(target, sizeof(uint16_t));
+        input->words[i] = fw_aligned_create(target, sizeof(uint16_t));
         if (input->words[i] == NULL) {
             return FW_ENOMEM;
         }
     }
-    input->sums = calloc(longest, sizeof(uint16_t));
+    input->sums = fw_aligned_create(longest, sizeof(uint16_t));
     return input->sums == NULL ? FW_ENOMEM : FW_OK;
 }
 

@@ -274,9 +274,10 @@ static int pack_unit(const struct packer *packer, int index)
                 .pointwise = &plan->pointwise[part],
                 .depthwise = &plan->depthwise[part],
                 .from = from,
-                .out = out++,
+                .out = out,
             };
             status = pack_channel(packer, &unit->weights, &channel, input, output);
+            out++;
         }
     }
     return status;
