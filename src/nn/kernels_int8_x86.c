@@ -488,6 +488,142 @@ static void depthwise_head(const struct fw_int8_unit *unit, const int16_t *const
     }
 }
 
+// ---- scaling
+
+#if defined(__AVX512VNNI__)
+
+// Compilers make little of sums over three neighbours, and 3 and 6 are what 1080p comes down by.
+// Every third element from three vectors: the upper bits of the index say which of the first two
+// it lies in, and the mask says for which ones it is the third.
+INLINE ints third_words(const ints v[3], ints index)
+{
+    ints found = _mm512_permutex2var_epi16(v[0], index, v[1]);
+    __mmask32 in_last = _mm512_cmpge_epu16_mask(index, _mm512_set1_epi16(64));
+    return _mm512_mask_permutexvar_epi16(found, in_last, index, v[2]);
+}
+
+INLINE ints third_ints(const ints v[3], ints index)
+{
+    ints found = _mm512_permutex2var_epi32(v[0], index, v[1]);
+    __mmask16 in_last = _mm512_cmpge_epu32_mask(index, _mm512_set1_epi32(32));
+    return _mm512_mask_permutexvar_epi32(found, in_last, index, v[2]);
+}
+
+// The first, second and third of each three words, 32 of each.
+INLINE void split_threes(const uint16_t *from, ints parts[3])
+{
+    int16_t indices[32];
+    UNROLL for (int i = 0; i < 32; i++)
+    {
+        indices[i] = (int16_t)(3 * i);
+    }
+    ints index = _mm512_loadu_si512(indices);
+    const ints v[3] = {_mm512_loadu_si512(from), _mm512_loadu_si512(from + 32),
+                       _mm512_loadu_si512(from + 64)};
+    UNROLL for (int i = 0; i < 3; i++)
+    {
+        parts[i] = third_words(v, index);
+        index = _mm512_add_epi16(index, _mm512_set1_epi16(1));
+    }
+}
+
+// 16 sums of six words, as ints.
+INLINE ints sextuples_of_words(const uint16_t *from)
+{
+    const ints first =
+        _mm512_setr_epi32(0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 33, 36, 39, 42, 45);
+    const ints one = _mm512_set1_epi32(1);
+    ints v[3];
+    UNROLL for (int i = 0; i < 3; i++)
+    {
+        ints words = _mm512_loadu_si512(from + 32 * i);
+        v[i] = _mm512_add_epi32(_mm512_and_si512(words, _mm512_set1_epi32(0xffff)),
+                                _mm512_srli_epi32(words, 16));
+    }
+    ints second = _mm512_add_epi32(first, one);
+    return _mm512_add_epi32(_mm512_add_epi32(third_ints(v, first), third_ints(v, second)),
+                            third_ints(v, _mm512_add_epi32(second, one)));
+}
+
+// mean_of() of 16 sums.
+INLINE __m256i means_of(ints sums, uint32_t reciprocal)
+{
+    ints products = _mm512_mullo_epi32(sums, _mm512_set1_epi32((int32_t)reciprocal));
+    products = _mm512_add_epi32(products, _mm512_set1_epi32(1 << 15));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(products, 16));
+}
+
+// The same of 32 sums.
+INLINE ints means_of_words(ints sums, uint32_t reciprocal)
+{
+    ints low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(sums));
+    ints high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(sums, 1));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(means_of(low, reciprocal)),
+                              means_of(high, reciprocal), 1);
+}
+
+// 32 means of threes.
+INLINE void average_threes(const uint16_t *sums, uint16_t *means)
+{
+    ints parts[3];
+    split_threes(sums, parts);
+    ints triples = _mm512_add_epi16(_mm512_add_epi16(parts[0], parts[1]), parts[2]);
+    _mm512_storeu_si512(means, means_of_words(triples, reciprocal_of(3 * 3)));
+}
+
+// 64 means of one and a half.
+INLINE void average_halves(const uint16_t *sums, uint16_t *means)
+{
+    ints parts[3], sides[2];
+    split_threes(sums, parts);
+    for (int i = 0; i < 2; i++) {
+        ints doubled = _mm512_add_epi16(parts[2 * i], parts[2 * i]);
+        sides[i] = means_of_words(_mm512_add_epi16(doubled, parts[1]), reciprocal_of(3 * 3));
+    }
+    // Left and right one after the other, within each 128 bits and then across them.
+    ints first = _mm512_unpacklo_epi16(sides[0], sides[1]);
+    ints second = _mm512_unpackhi_epi16(sides[0], sides[1]);
+    const ints low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+    const ints high = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    _mm512_storeu_si512(means, _mm512_permutex2var_epi64(first, low, second));
+    _mm512_storeu_si512(means + 32, _mm512_permutex2var_epi64(first, high, second));
+}
+
+static void average_wide(const uint16_t *sums, int halves, int channels, int width, uint16_t *means)
+{
+    int x = 0;
+    switch (channels == 1 ? halves : 0) {
+    case 3:
+        for (; x + 64 <= width; x += 64) {
+            average_halves(sums + x / 2 * 3, means + x);
+        }
+        break;
+    case 6:
+        for (; x + 32 <= width; x += 32) {
+            average_threes(sums + 3 * x, means + x);
+        }
+        break;
+    case 12:
+        for (; x + 16 <= width; x += 16) {
+            _mm256_storeu_si256((void *)(means + x),
+                                means_of(sextuples_of_words(sums + 6 * x), reciprocal_of(6 * 6)));
+        }
+        break;
+    default:
+        break;
+    }
+    average(sums + x * halves / 2 * channels, halves, channels, width - x, means + x * channels);
+}
+
+#else
+
+static void average_wide(const uint16_t *sums, int halves, int channels, int width, uint16_t *means)
+{
+    average(sums, halves, channels, width, means);
+}
+
+#endif
+
 const struct fw_int8_kernels KERNELS = {
     .name = NAME,
     .widen = widen,
@@ -499,6 +635,6 @@ const struct fw_int8_kernels KERNELS = {
     .pool = pool,
     .add_doubled = add_doubled,
     .sum_rows = sum_rows,
-    .average = average,
+    .average = average_wide,
     .convert = convert,
 };

@@ -297,9 +297,14 @@ def test_options_of_the_detector(detect, shared, models, tmp_path):
     scores = [face["score"] for face in detect("--min-score", "0.01", picture).lines[0]["faces"]]
     assert len(scores) > 1 and scores == sorted(scores, reverse=True)
     assert detect("--input-size", "64", picture).lines[0]["width"] == 512
-    scalar = detect("--isa", "scalar", picture).lines[0]["faces"][0]
-    best = detect("--isa", "auto", picture).lines[0]["faces"][0]
-    assert overlap(scalar["box"], best["box"]) > 0.999
+    faces = {(precision, isa): detect("--precision", precision, "--isa", isa,
+                                      picture).lines[0]["faces"][0]
+             for precision in ("fp32", "int8", "auto") for isa in ("scalar", "auto")}
+    assert overlap(faces["fp32", "scalar"]["box"], faces["fp32", "auto"]["box"]) > 0.999
+    assert faces["int8", "scalar"] == faces["int8", "auto"] != faces["fp32", "auto"]
+    assert faces["auto", "scalar"] == faces["fp32", "scalar"]
+    assert faces["auto", "auto"] in (faces["fp32", "auto"], faces["int8", "auto"])
+    assert detect("--precision", "int3", picture).returncode == 1
     assert detect("--isa", "z80", picture).returncode == 1
     shutil.copy(models / "yunet_s_640_640.onnx", tmp_path / "mine.onnx")
     own = detect("--model", tmp_path / "mine.onnx", picture)

@@ -21,6 +21,8 @@ static const struct scale {
     {96, 64, 48, true},    // 2, chroma as it is
     {192, 108, 64, true},  // 3, chroma 1.5
     {192, 108, 32, true},  // 6, chroma 3
+    {720, 180, 120, true}, // 6, chroma 3: wide enough for vectors, with a remainder
+    {336, 144, 112, true}, // 3, chroma 1.5, likewise
     {320, 200, 64, true},  // 5, chroma 2.5
     {512, 256, 64, true},  // 8, the most
     {576, 288, 64, false}, // 9
