@@ -138,14 +138,16 @@ int fw_bench_measure(const struct fw_bench_options *options, struct fw_bench_sam
                           .changed = PTHREAD_COND_INITIALIZER,
                           .cancel = options->cancel};
     struct runner *runners = calloc((size_t)options->threads, sizeof(*runners));
-    int status = runners == NULL ? fw_fail(error, FW_ENOMEM, "out of memory") : FW_OK;
+    if (runners == NULL)
+        return fw_fail(error, FW_ENOMEM, "out of memory");
+    int status = FW_OK;
     for (int i = 0; i < options->threads && status == FW_OK; i++)
         status = prepare(&runners[i], options, &start, error);
     if (status == FW_OK)
         status = let_run(runners, options, &start, error);
     if (status == FW_OK)
         status = sum_up(runners, options->threads, options->cancel, sample, error);
-    for (int i = 0; runners != NULL && i < options->threads; i++)
+    for (int i = 0; i < options->threads; i++)
         free_runner(&runners[i]);
     free(runners);
     pthread_cond_destroy(&start.changed);

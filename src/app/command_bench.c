@@ -220,11 +220,10 @@ static int make_rows(struct bench *bench, struct fw_error *error)
     const struct bench_command *command = bench->command;
     const struct list *sizes = &command->sizes, *precisions = &command->precisions;
     const struct list *isas = &command->isas;
-    bench->rows =
-        calloc((size_t)(sizes->count * precisions->count * isas->count * command->threads.count),
-               sizeof(*bench->rows));
+    int kinds = sizes->count * precisions->count * isas->count;
+    bench->rows = calloc((size_t)kinds, (size_t)command->threads.count * sizeof(*bench->rows));
     int status = bench->rows == NULL ? FW_ENOMEM : FW_OK;
-    for (int i = 0; i < sizes->count * precisions->count * isas->count && status == FW_OK; i++) {
+    for (int i = 0; i < kinds && status == FW_OK; i++) {
         const struct fw_bench_row row = {
             .input_size = atoi(sizes->words[i / isas->count / precisions->count]),
             .precision = precisions->words[i / isas->count % precisions->count],

@@ -107,7 +107,7 @@ bool fw_command_options(const struct fw_command_option *options, const char *hel
 {
     struct option rows[MAX_OPTIONS + 2] = {0};
     int count = 0, option;
-    for (; options[count].name != NULL && count < MAX_OPTIONS; count++)
+    for (; count < MAX_OPTIONS && options[count].name != NULL; count++)
         rows[count] = (struct option){options[count].name,
                                       options[count].flag != NULL ? no_argument : required_argument,
                                       NULL, FIRST_OPTION + count};

@@ -150,13 +150,14 @@ static int write_crop(char *path, const struct fw_frame *frame, struct fw_box bo
 {
     struct fw_bytes *bytes = NULL;
     struct fw_frame *crop = fw_image_crop(frame, box);
-    int status = crop == NULL ? fw_fail(error, FW_ENOMEM, "out of memory")
-                              : fw_jpeg_encode(crop, JPEG_QUALITY, &bytes, error);
-    if (status == FW_OK)
-        status = write_file(path, bytes, error);
-    if (bytes != NULL)
-        fw_bytes_unref(bytes);
+    if (crop == NULL)
+        return fw_fail(error, FW_ENOMEM, "out of memory");
+    int status = fw_jpeg_encode(crop, JPEG_QUALITY, &bytes, error);
     fw_frame_unref(crop);
+    if (status != FW_OK)
+        return status;
+    status = write_file(path, bytes, error);
+    fw_bytes_unref(bytes);
     return status;
 }
 

@@ -191,13 +191,14 @@ static int pool(void *opaque)
 {
     const struct fw_model_store_options models = {.dir = opaque, .offline = true};
     struct answer answer = {0};
-    const struct fw_pool_client_options options = {.model = model.path,
-                                                   .precision = "auto",
-                                                   .isa = "auto",
-                                                   .input_size = 64,
-                                                   .parameters = {0.7F, 0.45F, 0},
-                                                   .done = on_done,
-                                                   .opaque = &answer};
+    const struct fw_pool_client_options options = {
+        .model = model.path,
+        .precision = "auto",
+        .isa = "auto",
+        .input_size = 64,
+        .parameters = {.min_score = 0.7F, .nms_iou = 0.45F},
+        .done = on_done,
+        .opaque = &answer};
     struct fw_pool *made = fw_pool_create(2, &models, NULL);
     struct fw_pool_client *client = NULL;
     struct fw_error error = {0};

@@ -109,7 +109,7 @@ static void prepare_camera(struct camera_fixture *fixture, const char *url, cons
         .precision = "auto",
         .isa = "auto",
         .input_size = 320,
-        .detect = {0.7f, 0.45f, 0},
+        .detect = {.min_score = 0.7f, .nms_iou = 0.45f},
         .track = {0.7f, 0.3f, 2, 3, 1500000},
         .overlay_enabled = true,
         .encoder = "libx264",
