@@ -1,4 +1,5 @@
-// Where snapshots go: bytes and a key in, a URL out. Backends: "dir" (a local folder).
+// Where snapshots go: bytes and a key in, a URL out. Backends: "dir" (a local folder), "s3" (any
+// S3-compatible server).
 #ifndef FW_STORAGE_STORE_H
 #define FW_STORAGE_STORE_H
 
@@ -9,6 +10,22 @@
 
 struct fw_cancel;
 struct fw_log;
+struct fw_secret;
+
+// NULL where nothing was given. The program has called curl_global_init().
+struct fw_s3_options {
+    const char *bucket;
+    const char *prefix;       // put before every key: "" or "faces/"
+    const char *endpoint_url; // "https://minio.local:9000"; NULL: AWS's of the region
+    const char *region;
+    const struct fw_secret *access_key, *secret_key, *session_token;
+    int path_style;     // 1: endpoint/bucket/key, 0: bucket.endpoint/key, -1: path style exactly when
+                        // there is an endpoint_url
+    int64_t presign_s;  // above 0: URLs are presigned and valid for so long
+    int64_t timeout_ms; // connecting, and the wait for the next byte
+    const char *ca_file;
+    bool tls_verify;
+};
 
 // Strings are borrowed and outlive the store.
 struct fw_store_options {
@@ -17,6 +34,7 @@ struct fw_store_options {
     const char *public_base_url; // what a key's URL begins with; NULL: file://
     int64_t max_bytes;           // "dir": oldest files go first above it; 0: no bound
     int64_t max_age_us;          // "dir": older files go; 0: no bound
+    struct fw_s3_options s3;     // "s3"
     const struct fw_log *log;
 };
 
