@@ -91,18 +91,19 @@ struct fw_event {
     int64_t time_utc_us;
 };
 
-// NULL when memory is out, the type is unknown or the frame has no size. Text that is not UTF-8 is
-// repaired; numbers that JSON lacks (NaN) become 0. docs/alert.schema.json describes the result.
+// NULL when memory is out, the type is of another kind, the frame has no size, the track is 0, or a
+// `left` (and only that) lacks its appeared_id or reason. Text that is not UTF-8 is repaired;
+// numbers that JSON lacks (NaN) become 0. docs/alert.schema.json describes the result.
 struct fw_event *fw_event_create(const struct fw_event_input *input);
 struct fw_event *fw_event_create_state(const struct fw_event_state_input *input);
 struct fw_event *fw_event_create_worker(const struct fw_event_worker_input *input);
-// The `left` event of APPEARED, whose track nobody follows any more: REASON ("worker_restarted") and
-// NOW_UTC_US as its time, everything else (faces, frame, zone, no snapshot) from APPEARED. NULL when
-// memory is out or APPEARED is no such event.
+// The `left` event of APPEARED, whose track nobody follows any more: REASON ("worker_restarted")
+// and NOW_UTC_US as its time, everything else (faces, frame, zone, no snapshot) from APPEARED. NULL
+// when memory is out or APPEARED is no such event.
 struct fw_event *fw_event_create_left(const struct fw_event *appeared, const char *reason,
                                       int64_t now_utc_us);
-// An event from the JSON that one of the above made (an outbox kept it). FW_OK with *EVENT at one
-// reference; FW_EFORMAT, FW_ENOMEM.
+// An event from the JSON that one of the above made (an outbox kept it); its time comes back to the
+// millisecond. FW_OK with *EVENT at one reference; FW_EFORMAT, FW_ENOMEM.
 int fw_event_parse(struct fw_event **event, const char *json, size_t length,
                    struct fw_error *error);
 struct fw_event *fw_event_ref(struct fw_event *event);

@@ -11,7 +11,8 @@
 enum fw_message_format {
     FW_FORMAT_CLOUDEVENTS, // CloudEvents 1.0, structured JSON mode
     // {"camera_id", "timestamp", "faces": [{"box", "score"}], "snapshot_url" or "snapshot"}: what
-    // backends of the older worker read.
+    // backends of the older worker read; docs/plain.schema.json. They know detections only, so
+    // FW_EVENT_FACE_APPEARED is all that has this form.
     FW_FORMAT_PLAIN,
 };
 
@@ -43,15 +44,18 @@ struct fw_message_options {
     const struct fw_picture_source *pictures; // NULL: the event's snapshot goes as it is
 };
 
-// Makes the message for EVENT: its pictures' state and URLs become what they are now. MESSAGE
-// borrows from EVENT. FW_OK, FW_EFORMAT (EVENT's JSON is damaged), FW_ENOMEM; free with
-// fw_message_free() in any case.
+// Makes the message for EVENT: its pictures' state and URLs become what they are now, and those
+// that failed are left out. A picture that is embedded counts as stored, wherever it is on its way
+// to. MESSAGE borrows from EVENT. FW_OK, FW_ENOTSUP (the format has no form for EVENT: there is
+// nothing to send), FW_EFORMAT (EVENT's JSON is damaged), FW_ENOMEM; free with fw_message_free() in
+// any case.
 int fw_message_make(struct fw_message *message, const struct fw_event *event,
                     const struct fw_message_options *options, struct fw_error *error);
 void fw_message_free(struct fw_message *message);
 
 // FW_PICTURE_PENDING while one of EVENT's pictures is; FAILED when none is and one failed; STORED
-// otherwise, also for an event without pictures.
+// otherwise, also for an event without pictures, without PICTURES, and when memory is out (then
+// fw_message_make() says so).
 enum fw_picture_state fw_event_pictures_state(const struct fw_event *event,
                                               const struct fw_picture_source *pictures);
 
