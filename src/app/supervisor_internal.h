@@ -26,9 +26,7 @@ struct fw_supervisor {
     struct fw_limiter *connect_limiter;
     struct fw_resolver *resolver;
     struct fw_pool *pool;
-    struct fw_store *store;
-    struct fw_dispatcher *dispatcher;
-    struct fw_reporter *reporter;
+    struct fw_alerts *alerts;
     struct fw_supervised_camera *cameras;
     size_t camera_count;
     struct fw_web_source web_source;
