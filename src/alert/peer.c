@@ -1,13 +1,12 @@
 #include "alert/peer.h"
+#include "alert/tls.h"
 #include "util/resolve.h"
 #include "util/url.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,39 +34,6 @@ static int broken(const struct fw_peer *peer, int error_number, struct fw_error 
                    peer->name, strerror(error_number));
 }
 
-// Whether the peer told us by a TLS alert that it does not take us for whom we say we are.
-static bool is_refusal(unsigned long code)
-{
-    switch (ERR_GET_REASON(code)) {
-    case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
-    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
-    case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
-    case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
-    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
-        return true;
-    default:
-        return false;
-    }
-}
-
-static int tls_broken(const struct fw_peer *peer, struct fw_error *error)
-{
-    unsigned long code = ERR_peek_last_error();
-    const char *reason = ERR_reason_error_string(code);
-
-    if (is_refusal(code))
-        return fw_fail(error, FW_EAUTH,
-                       "%s refused our certificate (%s); check certificate_file and key_file",
-                       peer->name, reason);
-    if (reason == NULL || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
-        return hung_up(peer, error);
-    return fw_fail(error, FW_ECONNECT, "TLS with %s failed: %s; check that it speaks TLS there",
-                   peer->name, reason);
-}
-
 // What a call of OpenSSL that did not do its work came to: FW_EAGAIN with *EVENTS, or an error.
 static int tls_status(const struct fw_peer *peer, int result, short *events, struct fw_error *error)
 {
@@ -85,102 +51,22 @@ static int tls_status(const struct fw_peer *peer, int result, short *events, str
     case SSL_ERROR_SYSCALL:
         return error_number == 0 ? hung_up(peer, error) : broken(peer, error_number, error);
     default:
-        return tls_broken(peer, error);
+        return fw_tls_failed(peer->name, ERR_peek_last_error(), error);
     }
-}
-
-static int file_failed(const char *what, const char *path, struct fw_error *error)
-{
-    const char *reason = ERR_reason_error_string(ERR_peek_error());
-
-    return fw_fail(error, FW_EIO, "can't use %s '%s': %s; check that it is a PEM file we may read",
-                   what, path, reason != NULL ? reason : "unknown reason");
-}
-
-static int load_files(SSL_CTX *context, const struct fw_peer_options *options,
-                      struct fw_error *error)
-{
-    const char *certificate = options->certificate_file;
-    // A file may hold both.
-    const char *key = options->key_file != NULL ? options->key_file : certificate;
-
-    ERR_clear_error();
-    if (options->ca_file != NULL) {
-        if (SSL_CTX_load_verify_file(context, options->ca_file) != 1)
-            return file_failed("ca_file", options->ca_file, error);
-    } else if (SSL_CTX_set_default_verify_paths(context) != 1) {
-        return fw_fail(error, FW_EIO, "can't read the system's authorities; set ca_file");
-    }
-    if (certificate == NULL)
-        return FW_OK;
-    if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1)
-        return file_failed("certificate_file", certificate, error);
-    if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1)
-        return file_failed("key_file", key, error);
-    return FW_OK;
-}
-
-// No terminal belongs to us that a passphrase could be asked at.
-static int no_passphrase(char *buffer, int size, int is_encrypting, void *opaque)
-{
-    (void)buffer;
-    (void)size;
-    (void)is_encrypting;
-    (void)opaque;
-    return 0;
-}
-
-static bool is_address(const char *host)
-{
-    unsigned char bytes[16];
-
-    return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
-}
-
-// Whom the certificate must be for.
-static bool set_identity(SSL *ssl, const char *host, bool is_checked)
-{
-    if (is_address(host))
-        return !is_checked || X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
-    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    return SSL_set_tlsext_host_name(ssl, host) == 1 &&
-           (!is_checked || SSL_set1_host(ssl, host) == 1);
 }
 
 static int prepare_tls(struct fw_peer *peer, const struct fw_peer_options *options,
                        struct fw_error *error)
 {
-    int status;
+    int status = fw_tls_context(&peer->context, options, error);
 
-    peer->context = SSL_CTX_new(TLS_client_method());
-    if (peer->context == NULL || SSL_CTX_set_min_proto_version(peer->context, TLS1_2_VERSION) != 1)
-        return fw_fail(error, FW_ENOMEM, "no memory for TLS with %s", peer->name);
-    SSL_CTX_set_mode(peer->context,
-                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_default_passwd_cb(peer->context, no_passphrase);
-    SSL_CTX_set_verify(peer->context, options->tls_verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
-                       NULL);
-    status = load_files(peer->context, options, error);
     if (status != FW_OK)
         return status;
     peer->ssl = SSL_new(peer->context);
     if (peer->ssl == NULL || SSL_set_fd(peer->ssl, peer->fd) != 1 ||
-        !set_identity(peer->ssl, options->url->host, options->tls_verify))
+        !fw_tls_name_host(peer->ssl, options->url->host))
         return fw_fail(error, FW_ENOMEM, "no memory for TLS with %s", peer->name);
     return FW_OK;
-}
-
-static int not_trusted(const struct fw_peer *peer, struct fw_error *error)
-{
-    long result = SSL_get_verify_result(peer->ssl);
-
-    if (result == X509_V_ERR_HOSTNAME_MISMATCH || result == X509_V_ERR_IP_ADDRESS_MISMATCH)
-        return fw_fail(error, FW_ECONNECT,
-                       "the certificate of %s is for another host; use the name that it is for",
-                       peer->name);
-    return fw_fail(error, FW_ECONNECT,
-                   "the certificate of %s is not trusted (%s); set ca_file to its authority's",
-                   peer->name, X509_verify_cert_error_string(result));
 }
 
 static int shake_hands(struct fw_peer *peer, struct fw_deadline *deadline, struct fw_error *error)
@@ -196,7 +82,7 @@ static int shake_hands(struct fw_peer *peer, struct fw_deadline *deadline, struc
             return FW_OK;
         if (SSL_get_verify_result(peer->ssl) != X509_V_OK &&
             SSL_get_verify_mode(peer->ssl) == SSL_VERIFY_PEER)
-            return not_trusted(peer, error);
+            return fw_tls_not_trusted(peer->name, SSL_get_verify_result(peer->ssl), error);
         status = tls_status(peer, result, &events, error);
         if (status != FW_EAGAIN)
             return status;
