@@ -32,11 +32,11 @@ struct fw_sink_options {
     // "rabbitmq": routing key, "redis": stream, "mqtt": topic. {camera_id}, {type} and {worker_id}
     // are filled in; {type} is the last two words of it, "face.appeared".
     const char *routing_key;
-    bool declare;           // "rabbitmq": makes the exchange, and the queue when it has a name
-    const char *queue;      // "rabbitmq": the queue to make and bind
-    int64_t max_length;     // "redis": MAXLEN ~; 0: no bound
-    bool retain_state;      // "mqtt": camera states are retained
-    bool home_assistant;    // "mqtt": announces the cameras to Home Assistant
+    bool declare;        // "rabbitmq": makes the exchange, and the queue when it has a name
+    const char *queue;   // "rabbitmq": the queue to make and bind
+    int64_t max_length;  // "redis": MAXLEN ~; 0: no bound
+    bool retain_state;   // "mqtt": camera states are retained
+    bool home_assistant; // "mqtt": announces the cameras to Home Assistant
     const char *discovery_prefix; // "mqtt": Home Assistant's topic prefix
 
     // TLS (amqps://, rediss://, mqtts://, https://): NULL takes the system's authorities.
@@ -59,7 +59,7 @@ struct fw_sink_backend {
     // ERROR says why the last rejected one was); FW_EAUTH when the peer refuses us (401, 403, 404,
     // 407, wrong credentials, missing exchange): hold; FW_ECANCELED; anything else: try again
     // later. Returns soon after CANCEL was triggered. Never delivers a later message of a camera
-    // after an earlier one of it failed.
+    // after an earlier one of it failed. On entry every result is FW_EAGAIN.
     int (*deliver)(void *state, const struct fw_message *messages, size_t count, int *results,
                    struct fw_cancel *cancel, struct fw_error *error);
     // How long the peer asked to be left alone in its latest answer, 0 if it did not. Optional.
@@ -83,6 +83,7 @@ int fw_sink_open(struct fw_sink **sink, const struct fw_sink_options *options,
 // The same for a backend that the table does not have; borrowed.
 int fw_sink_open_backend(struct fw_sink **sink, const struct fw_sink_backend *backend,
                          const struct fw_sink_options *options, struct fw_error *error);
+// As the backend's `deliver`; COUNT is fw_sink_max_batch() at most (else FW_EINVAL).
 int fw_sink_deliver(struct fw_sink *sink, const struct fw_message *messages, size_t count,
                     int *results, struct fw_cancel *cancel, struct fw_error *error);
 int fw_sink_idle(struct fw_sink *sink, struct fw_cancel *cancel, struct fw_error *error);
