@@ -230,9 +230,28 @@ static void check_s3_endpoint(struct fw_loader *loader)
     fw_url_destroy(url);
 }
 
+// Keys are paths below a folder, too, so a prefix is held to what such a path may be.
+static void check_s3_prefix(struct fw_loader *loader)
+{
+    const char *prefix = loader->config->s3.prefix;
+    bool is_right = true;
+    for (const char *at = prefix; at != NULL && *at != '\0' && is_right;) {
+        size_t length = strcspn(at, "/");
+        is_right = length > 0 && strncmp(at, "../", length + 1) != 0 &&
+                   strncmp(at, "./", length + 1) != 0 && strncmp(at, "..", length + 1) != 0;
+        at += length + (at[length] == '/');
+    }
+    if (!is_right)
+        fw_loader_report_at(
+            loader, "/s3/prefix", FW_SEVERITY_ERROR,
+            "is no beginning of keys: it begins with '/', or holds \"//\", \".\" or "
+            "\"..\"; write for example \"gate-1/\"");
+}
+
 static void check_s3(struct fw_loader *loader)
 {
     struct fw_s3_config *s3 = &loader->config->s3;
+    check_s3_prefix(loader);
     if (!s3->enabled || loader->config->local_mocks.use_mock_s3)
         return;
     if (s3->access_key == NULL && s3->secret_key == NULL) {

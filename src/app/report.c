@@ -60,9 +60,9 @@ static bool sha256_hex(const struct fw_bytes *bytes, char hex[65])
     return true;
 }
 
-// "front-door/2026/01/31/235959.123-t12-left-face.jpg": by camera and date, sortable, and unique
-// across restarts, because the time of the picture is in it.
-static char *snapshot_key(const struct fw_report *report, const char *what)
+// "front-door/2026/01/31/235959.123-t12-left-face.jpg" behind PREFIX: by camera and date, sortable,
+// and unique across restarts, because the time of the picture is in it.
+static char *snapshot_key(const char *prefix, const struct fw_report *report, const char *what)
 {
     time_t seconds = (time_t)(report->capture_utc_us / FW_US_PER_S);
     int ms = (int)(report->capture_utc_us % FW_US_PER_S / FW_US_PER_MS);
@@ -71,23 +71,23 @@ static char *snapshot_key(const struct fw_report *report, const char *what)
         return NULL;
     char when[32];
     strftime(when, sizeof when, "%Y/%m/%d/%H%M%S", &utc);
-    return fw_strdup_printf("%s/%s.%03d-t%llu-%s-%s.jpg", report->camera->id, when, ms,
+    return fw_strdup_printf("%s%s/%s.%03d-t%llu-%s-%s.jpg", prefix, report->camera->id, when, ms,
                             (unsigned long long)report->track, fw_report_kind_name(report->kind),
                             what);
 }
 
 static int put_picture(struct fw_report_snapshot *snapshot, int index,
                        const struct fw_report *report, const char *what,
-                       const struct fw_snapshot_picture *picture, struct fw_spool *spool,
-                       struct fw_event_picture *out, struct fw_error *error)
+                       const struct fw_snapshot_picture *picture,
+                       const struct fw_report_place *place, struct fw_event_picture *out,
+                       struct fw_error *error)
 {
-    char *key = snapshot->keys[index] = snapshot_key(report, what);
-    if (!key || !(snapshot->urls[index] = fw_spool_url(spool, key)))
+    char *key = snapshot->keys[index] = snapshot_key(place->key_prefix, report, what);
+    if (!key || !(snapshot->urls[index] = fw_spool_url(place->spool, key)))
         return fw_fail(error, FW_ENOMEM, "out of memory");
     if (!sha256_hex(picture->jpeg, snapshot->sha256[index]))
         return fw_fail(error, FW_EIO, "libcrypto refuses SHA-256; check the installation");
-    int status =
-        fw_spool_put(spool, key, picture->jpeg->data, picture->jpeg->length, "image/jpeg", error);
+    int status = fw_spool_put(place->spool, key, picture->jpeg->data, picture->jpeg->length, error);
     if (status < 0)
         return status;
     *out = (struct fw_event_picture){.key = key,
@@ -100,7 +100,7 @@ static int put_picture(struct fw_report_snapshot *snapshot, int index,
 }
 
 int fw_report_snapshot_make(struct fw_report_snapshot *snapshot, const struct fw_report *report,
-                            struct fw_spool *spool, struct fw_error *error)
+                            const struct fw_report_place *place, struct fw_error *error)
 {
     struct fw_snapshot rendered;
     snapshot->event.state = "failed";
@@ -120,12 +120,13 @@ int fw_report_snapshot_make(struct fw_report_snapshot *snapshot, const struct fw
         {"face-annotated", &rendered.face_annotated, &event->face_annotated},
     };
     for (int i = 0; i < 4 && status == FW_OK; i++)
-        status = put_picture(snapshot, i, report, parts[i].what, parts[i].picture, spool,
+        status = put_picture(snapshot, i, report, parts[i].what, parts[i].picture, place,
                              parts[i].out, error);
     fw_snapshot_free(&rendered);
     if (status == FW_OK)
-        event->state =
-            fw_spool_state(spool, snapshot->keys[3]) == FW_SPOOL_STORED ? "stored" : "pending";
+        event->state = fw_spool_state(place->spool, snapshot->keys[3]) == FW_SPOOL_STORED
+                           ? "stored"
+                           : "pending";
     return status;
 }
 

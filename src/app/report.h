@@ -6,8 +6,6 @@
 #include "app/reporter.h"
 #include "camera/overlay.h"
 
-struct fw_snapshot_writer;
-
 #define FW_REPORT_FACES 32 // of one event; further ones are left out
 
 // A face that came or went. Owns a reference to the picture.
@@ -39,10 +37,16 @@ struct fw_report_snapshot {
     struct fw_event_snapshot event;
 };
 
-// Renders REPORT's four pictures and puts them into SPOOL. FW_OK, or what went wrong (SNAPSHOT
+// Where pictures go. Borrowed.
+struct fw_report_place {
+    struct fw_spool *spool;
+    const char *key_prefix; // of every key: "" or "gate-1/"
+};
+
+// Renders REPORT's four pictures and puts them into PLACE. FW_OK, or what went wrong (SNAPSHOT
 // names those that are there). fw_report_snapshot_free() it in any case.
 int fw_report_snapshot_make(struct fw_report_snapshot *snapshot, const struct fw_report *report,
-                            struct fw_spool *spool, struct fw_error *error);
+                            const struct fw_report_place *place, struct fw_error *error);
 void fw_report_snapshot_free(struct fw_report_snapshot *snapshot);
 
 #endif

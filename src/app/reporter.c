@@ -143,7 +143,10 @@ static void make_snapshot(struct fw_reporter *reporter, const struct fw_report *
         atomic_fetch_add(&reporter->snapshots_skipped, 1);
         return;
     }
-    if (fw_report_snapshot_make(snapshot, report, reporter->options.spool, &error) == FW_OK) {
+    const char *prefix = reporter->options.config->s3.prefix;
+    const struct fw_report_place place = {.spool = reporter->options.spool,
+                                          .key_prefix = prefix ? prefix : ""};
+    if (fw_report_snapshot_make(snapshot, report, &place, &error) == FW_OK) {
         atomic_fetch_add(&reporter->snapshots_made, 1);
         return;
     }
