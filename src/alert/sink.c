@@ -6,6 +6,7 @@
 static const struct fw_sink_backend *const backends[] = {
     &fw_sink_file,
     &fw_sink_http,
+    &fw_sink_redis,
 };
 #define BACKENDS (sizeof(backends) / sizeof(backends[0]))
 
