@@ -2,8 +2,9 @@
 // outages of the store.
 //
 // A picture is durable when fw_spool_put() returns. Threads of the spool upload what waits, oldest
-// first, with backoff; what a crash left waiting is found again at the next start. Uploaded pictures
-// stay as a cache for the page, oldest first out. A store on this machine ("dir") needs no upload.
+// first, with backoff; what a crash left waiting is found again at the next start. Uploaded
+// pictures stay as a cache for the page, oldest first out. A store on this machine ("dir") needs no
+// upload.
 #ifndef FW_STORAGE_SPOOL_H
 #define FW_STORAGE_SPOOL_H
 
@@ -32,9 +33,9 @@ struct fw_spool_options {
 struct fw_spool_stats {
     uint64_t stored, failed, evicted, retried;
     uint64_t pending;
-    int64_t bytes; // on this disk
+    int64_t bytes;        // on this disk
     char last_error[256]; // of the store; "" when all is well; never a secret
-    bool is_refused;      // the store refuses us (credentials, bucket): tried again every 5 min at most
+    bool is_refused; // the store refuses us (credentials, bucket): tried again every 5 min at most
 };
 
 // FW_OK with *SPOOL the caller's; FW_EINVAL, FW_EIO, FW_EFULL, FW_ENOMEM, FW_EAGAIN (threads).
