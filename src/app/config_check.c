@@ -1,5 +1,6 @@
 // What no single option can tell: defaults of the machine, and options that must fit together.
 #include "app/config_loader.h"
+#include "track/zones.h"
 #include "util/secret.h"
 #include "util/url.h"
 #include <stdlib.h>
@@ -412,6 +413,10 @@ static void check_zones(struct fw_loader *loader, const struct fw_camera_config 
             check_zone(loader, camera, next++, item);
         fw_loader_leave(loader, inner);
     }
+    if (camera->zone_count > FW_ZONES_MAX)
+        fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
+                         "has %zu items, and %d are possible; leave some out", camera->zone_count,
+                         FW_ZONES_MAX);
     fw_loader_leave(loader, mark);
 }
 

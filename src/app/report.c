@@ -14,7 +14,7 @@ enum { JPEG_QUALITY = 88 };
 
 const char *fw_report_kind_name(enum fw_report_kind kind)
 {
-    return kind == FW_REPORT_APPEARED ? "appeared" : "left";
+    return kind == FW_REPORT_LEFT ? "left" : "appeared";
 }
 
 struct fw_report *fw_report_create(const struct fw_camera_config *camera,
@@ -34,6 +34,7 @@ struct fw_report *fw_report_create(const struct fw_camera_config *camera,
     report->zone = face->zone;
     report->first_box = face->first_box;
     report->last_box = face->last_box;
+    report->still_us = face->still_us;
     report->frame_width = face->frame_width;
     report->frame_height = face->frame_height;
     report->quality = face->quality;

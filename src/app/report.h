@@ -17,6 +17,7 @@ struct fw_report {
     const char *reason;
     int zone;
     struct fw_box first_box, last_box;
+    int64_t still_us;
     struct fw_frame *picture;
     bool picture_skipped; // too many waited
     int frame_width, frame_height;
@@ -28,7 +29,8 @@ struct fw_report {
 // NULL when memory is out.
 struct fw_report *fw_report_create(const struct fw_camera_config *camera,
                                    const struct fw_face_report *face);
-const char *fw_report_kind_name(enum fw_report_kind kind); // "appeared", "left"
+// "appeared" (one that moved and so appears late, too) or "left".
+const char *fw_report_kind_name(enum fw_report_kind kind);
 
 // The keys, URLs and sums of one event's pictures, which EVENT's fields point into.
 struct fw_report_snapshot {

@@ -116,7 +116,7 @@ static struct fw_event *face_event(const struct fw_reporter *reporter,
                                           .face = report->faces[i].face,
                                           .quality = i == 0 ? report->quality : -1};
     const struct fw_event_input input = {
-        .type = report->kind == FW_REPORT_APPEARED ? FW_EVENT_FACE_APPEARED : FW_EVENT_FACE_LEFT,
+        .type = report->kind == FW_REPORT_LEFT ? FW_EVENT_FACE_LEFT : FW_EVENT_FACE_APPEARED,
         .camera = speaker(reporter, report->camera),
         .time_utc_us = report->capture_utc_us,
         .frame_width = report->frame_width,
@@ -185,10 +185,15 @@ static struct fw_policy_face policy_face(const struct fw_reporter *reporter,
 {
     return (struct fw_policy_face){
         .camera = index_of(reporter, report->camera),
+        .track = report->track,
         .zone = report->zone,
+        .first_box = report->first_box,
         .box = report->last_box,
+        .still_us = report->still_us,
         .width = report->frame_width,
         .height = report->frame_height,
+        .first_seen_us =
+            report->reported_us - (report->last_seen_utc_us - report->first_seen_utc_us),
         .now_us = report->reported_us,
         .now_utc_us = report->capture_utc_us,
     };
@@ -208,15 +213,36 @@ static void handle_appeared(struct fw_reporter *reporter, const struct fw_report
                  fw_suppression_name(verdict));
 }
 
+// No poster after all.
+static void handle_moved(struct fw_reporter *reporter, const struct fw_report *report)
+{
+    const struct fw_policy_face face = policy_face(reporter, report);
+    if (fw_policy_moved(reporter->policy, &face))
+        tell_face(reporter, report, NULL);
+}
+
 static void handle_left(struct fw_reporter *reporter, const struct fw_report *report)
 {
     const struct fw_policy_face face = policy_face(reporter, report);
     char appeared_id[sizeof((struct fw_event *)0)->id];
-    int64_t first_seen_us =
-        report->reported_us - (report->last_seen_utc_us - report->first_seen_utc_us);
-    fw_policy_left(reporter->policy, &face, &report->first_box, first_seen_us);
+    fw_policy_left(reporter->policy, &face);
     if (fw_told_take(&reporter->told, report->camera, report->track, appeared_id))
         tell_face(reporter, report, appeared_id);
+}
+
+static void handle_face(struct fw_reporter *reporter, const struct fw_report *report)
+{
+    switch (report->kind) {
+    case FW_REPORT_APPEARED:
+        handle_appeared(reporter, report);
+        break;
+    case FW_REPORT_MOVED:
+        handle_moved(reporter, report);
+        break;
+    case FW_REPORT_LEFT:
+        handle_left(reporter, report);
+        break;
+    }
 }
 
 // --- cameras and the worker ---
@@ -319,12 +345,10 @@ static void tick(struct fw_reporter *reporter)
 
 static void handle(struct fw_reporter *reporter, const struct item *item)
 {
-    if (!item->face)
-        handle_state(reporter, item);
-    else if (item->face->kind == FW_REPORT_APPEARED)
-        handle_appeared(reporter, item->face);
+    if (item->face)
+        handle_face(reporter, item->face);
     else
-        handle_left(reporter, item->face);
+        handle_state(reporter, item);
 }
 
 static void run_reporter(void *opaque)

@@ -80,12 +80,30 @@ static void fill_tracker_options(struct fw_tracker_options *options,
     options->lost_us = config->alerts.lost_ms * FW_US_PER_MS;
 }
 
+static int make_zones(struct fw_supervised_camera *camera)
+{
+    const struct fw_camera_config *config = camera->config;
+    camera->zones = calloc(config->zone_count + 1, sizeof *camera->zones);
+    if (!camera->zones)
+        return FW_ENOMEM;
+    for (size_t i = 0; i < config->zone_count; i++) {
+        const struct fw_zone_config *zone = &config->zones[i];
+        camera->zones[i] = (struct fw_zone){.name = zone->name,
+                                            .is_exclude = zone->type == FW_ZONE_EXCLUDE,
+                                            .points = zone->points,
+                                            .point_count = zone->point_count,
+                                            .min_score = (float)zone->min_score,
+                                            .min_face_px = zone->min_face_px};
+    }
+    return FW_OK;
+}
+
 static int fill_camera_options(struct fw_supervised_camera *camera)
 {
     const struct fw_camera_config *config = camera->config;
     const struct fw_publish_config *publish = &config->publish;
     camera->outputs = calloc(publish->output_count + 1, sizeof *camera->outputs);
-    if (!camera->outputs)
+    if (!camera->outputs || make_zones(camera) < 0)
         return FW_ENOMEM;
     for (size_t i = 0; i < publish->output_count; i++)
         camera->outputs[i].url = publish->outputs[i];
@@ -108,6 +126,9 @@ static int fill_camera_options(struct fw_supervised_camera *camera)
         .detect = {.min_score = (float)config->detector.min_score,
                    .nms_iou = (float)config->detector.nms_iou,
                    .min_face_px = config->detector.min_face_px},
+        .zones = camera->zones,
+        .zone_count = config->zone_count,
+        .min_quality = (float)config->alerts.min_quality,
         .overlay_enabled = config->overlay_enabled,
         .outputs = camera->outputs,
         .output_count = (int)publish->output_count,
@@ -280,8 +301,10 @@ static int stop_cameras(struct fw_supervisor *supervisor, int64_t timeout_ms)
 
 static void free_supervisor(struct fw_supervisor *supervisor)
 {
-    for (size_t i = 0; i < supervisor->camera_count; i++)
+    for (size_t i = 0; i < supervisor->camera_count; i++) {
         free(supervisor->cameras[i].outputs);
+        free(supervisor->cameras[i].zones);
+    }
     free(supervisor->cameras);
     fw_resolver_destroy(supervisor->resolver);
     fw_limiter_destroy(supervisor->connect_limiter);

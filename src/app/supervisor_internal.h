@@ -12,6 +12,7 @@ struct fw_supervised_camera {
     const struct fw_camera_config *config;
     struct fw_camera_options options;
     struct fw_output_options *outputs;
+    struct fw_zone *zones;
     struct fw_camera *camera;
 };
 

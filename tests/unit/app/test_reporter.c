@@ -190,6 +190,7 @@ static void report(struct bench *bench, enum fw_report_kind kind, uint64_t track
         .zone = -1,
         .first_box = {50, 60, 40, 50},
         .last_box = {55, 60, 40, 50},
+        .still_us = 200000,
         .picture = picture,
         .frame_width = 320,
         .frame_height = 240,
