@@ -7,12 +7,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Days as bits, Monday is 1 << 0. Minutes of the local day; from == to: the whole day; from > to: over
-// midnight, the day being the one that it begins on.
+// Days as bits, Monday is 1 << 0. Minutes of the local day, TO not included; from >= to: over
+// midnight, the day being the one that it begins on (so 00:00 to 00:00 is the whole day, as is
+// 00:00 to 24:00). The clock on the wall decides: what lies in an hour that a change of the clocks
+// leaves out does not come on that day, and in an hour that comes twice it comes twice.
 struct fw_schedule_span {
-    unsigned days;
-    int from_minute, to_minute;
+    unsigned days;              // at least one
+    int from_minute, to_minute; // 0 to 1439, 0 to 1440
 };
+
+// Reads "mon-fri 18:00-08:00", "sat,sun 00:00-24:00", "fri-mon 20:00-06:00", "daily 08:00-18:00".
+// FW_OK or FW_EINVAL with a sentence for the author of a configuration; *SPAN is as it was then.
+int fw_schedule_span_parse(struct fw_schedule_span *span, const char *text, struct fw_error *error);
 
 struct fw_schedule;
 

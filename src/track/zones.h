@@ -1,7 +1,8 @@
 // Areas of the picture with rules of their own.
 //
 // Points are shares of the picture's width and height (0 to 1), so that a zone survives a change of
-// resolution. A face lies where the centre of its box lies.
+// resolution. A face lies where the centre of its box lies. A centre on the edge that two polygons
+// share lies in exactly one of them.
 #ifndef FW_TRACK_ZONES_H
 #define FW_TRACK_ZONES_H
 
@@ -10,14 +11,15 @@
 #include <stddef.h>
 
 #define FW_ZONE_MAX_POINTS 64
+#define FW_ZONES_MAX       32
 
 struct fw_zone {
     const char *name;
-    bool is_exclude;                // faces in it are ignored, whatever the other zones say
-    const struct fw_point *points;  // a simple or self-crossing polygon (even-odd rule), 3 at least
+    bool is_exclude;               // faces in it are ignored, whatever the other zones say
+    const struct fw_point *points; // a simple or self-crossing polygon (even-odd rule), 3 at least
     size_t point_count;
-    float min_score;                // 0: the camera's
-    int min_face_px;                // 0: the camera's
+    float min_score; // of an including zone, on top of the camera's; 0: none
+    int min_face_px; // likewise; of the longer side
 };
 
 // What the zones say of a face in a picture of WIDTH x HEIGHT px.
@@ -29,6 +31,7 @@ enum fw_zone_verdict {
     FW_ZONE_WEAK,     // an including zone holds it, but its score or size is below that zone's
 };
 
+// Pure; any thread. A face whose box is no number lies nowhere.
 enum fw_zone_verdict fw_zones_judge(const struct fw_zone *zones, size_t count,
                                     const struct fw_face *face, int width, int height, int *zone);
 
