@@ -110,7 +110,8 @@ static const struct fw_option table[] = {
      .help = "Cameras that may be connecting at the same time"},
     {.key = "worker.heartbeat_s", .offset = WORKER(worker.heartbeat_s), .type = FW_OPTION_INT,
      .restart = FW_RESTART_ALERTS, .minimum = 0, .maximum = 86400, .default_json = "0",
-     .example = "60", .help = "Seconds between two `worker.heartbeat` events; 0: none"},
+     .example = "60", .help = "Seconds between two `worker.heartbeat` events, before the first of which comes a "
+             "`worker.started`; 0: none"},
     {.key = "web.listen", .offset = WORKER(web.listen), .type = FW_OPTION_STRING,
      .restart = FW_RESTART_WEB, .default_json = "\"127.0.0.1:8080\"",
      .example = "\"127.0.0.1:8080\"",

@@ -356,7 +356,8 @@ static void run_reporter(void *opaque)
     struct fw_reporter *reporter = opaque;
     void *item = NULL;
     int status;
-    tell_worker(reporter, FW_EVENT_WORKER_STARTED);
+    if (reporter->options.config->worker.heartbeat_s > 0)
+        tell_worker(reporter, FW_EVENT_WORKER_STARTED);
     while ((status = fw_queue_take(reporter->queue, &item, TICK_MS)) != FW_ECANCELED) {
         if (status == FW_OK) {
             handle(reporter, item);

@@ -25,7 +25,7 @@ struct fw_reporter_stats {
 
 struct fw_reporter;
 
-// Posts `worker.started`. FW_OK, FW_ENOMEM or FW_EAGAIN (threads), FW_EINVAL (a time zone).
+// FW_OK, FW_ENOMEM or FW_EAGAIN (threads), FW_EINVAL (a time zone).
 int fw_reporter_start(struct fw_reporter **reporter, const struct fw_reporter_options *options,
                       struct fw_error *error);
 

@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -68,11 +69,12 @@ def run_faceworker(*arguments, timeout_s=60, env=None, cwd=None):
 class Process:
     """A child whose output goes to a file and which is always ended."""
 
-    def __init__(self, command, log, env=None, cwd=None):
+    def __init__(self, command, log, env=None, cwd=None, own_group=False):
         self.log = pathlib.Path(log)
         with open(self.log, "ab") as out:
             self.child = subprocess.Popen([str(word) for word in command], stdout=out, stderr=out,
                                           stdin=subprocess.DEVNULL, cwd=cwd,
+                                          start_new_session=own_group,
                                           env={**os.environ, **(env or {})})
 
     def text(self):
@@ -304,6 +306,8 @@ class Daemon:
         config["worker"] = {"id": "test", "state_dir": str(self.folder / "state"),
                             **config["worker"]}
         config.setdefault("web", {})["listen"] = f"127.0.0.1:{self.port}"
+        # Tests count alerts: each track makes its own, and cameras' states only where they are asked for.
+        config["alerts"] = {"cooldown_s": 0, "camera_events": False, **config.get("alerts", {})}
         self.config = self.folder / "faceworker.json"
         self.config.write_text(json.dumps(config, indent=2), encoding="utf-8")
         self.env = env
@@ -356,9 +360,10 @@ class Daemon:
     def camera(self, name):
         return self.cameras()[name]
 
-    def events(self, limit=500):
+    def events(self, limit=500, **filters):
         """All events so far, the oldest first."""
-        status, body = self.get(f"/api/v1/events?limit={limit}")
+        query = urllib.parse.urlencode({"limit": limit, **filters})
+        status, body = self.get(f"/api/v1/events?{query}")
         assert status == 200, body
         return json.loads(body)["events"][::-1]
 

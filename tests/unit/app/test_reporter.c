@@ -137,6 +137,7 @@ static int set_up(void **state)
     strcpy(bench->camera_id, "door");
     strcpy(bench->zone_name, "mat");
     bench->config.worker.id = bench->worker_id;
+    bench->config.worker.heartbeat_s = 3600;
     bench->config.cameras = &bench->camera;
     bench->config.camera_count = 1;
     bench->camera.id = bench->camera_id;
