@@ -1,0 +1,149 @@
+"""Brokers that the system tests start: each on free ports, in a folder of its own, never the system's
+services; and the certificates that they show."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+
+from harness import Process, free_port, poll, port_is_open
+
+
+class Certificates:
+    """An authority for tests, a server's certificate for localhost and 127.0.0.1, a client's, and one
+    of another authority that nobody trusts. PEM files."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.ca = self._authority("ca")
+        self.server, self.server_key = self._signed(
+            "ca", "server", "localhost", "DNS:localhost,IP:127.0.0.1")
+        # For another host, by the same authority.
+        self.other, self.other_key = self._signed(
+            "ca", "other", "other.example", "DNS:other.example")
+        self.client, self.client_key = self._signed("ca", "client", "edge-1", "DNS:edge-1")
+        self.foreign_ca = self._authority("foreign")
+        self.foreign_client, self.foreign_client_key = self._signed(
+            "foreign", "foreign-client", "edge-1", "DNS:edge-1")
+
+    def _run(self, *arguments):
+        subprocess.run(["openssl", *map(str, arguments)], cwd=self.folder, check=True,
+                       capture_output=True)
+
+    def _authority(self, name):
+        self._run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                  "-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "30",
+                  "-subj", f"/CN=test {name}")
+        return str(self.folder / f"{name}.pem")
+
+    def _signed(self, authority, name, common_name, names):
+        (self.folder / f"{name}.ext").write_text(f"subjectAltName={names}\n", encoding="ascii")
+        self._run("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                  "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={common_name}")
+        self._run("x509", "-req", "-in", f"{name}.csr", "-CA", f"{authority}.pem", "-CAkey",
+                  f"{authority}.key", "-CAcreateserial", "-days", "30", "-extfile", f"{name}.ext",
+                  "-out", f"{name}.pem")
+        key = self.folder / f"{name}.key"
+        key.chmod(0o644)  # servers may run as another user
+        return str(self.folder / f"{name}.pem"), str(key)
+
+
+class RabbitMq:
+    """A RabbitMQ from Debian's package, run by ourselves: Debian's wrapper would run it as the system
+    user on the system's data. Its epmd is its own, too. Keeps its ports and its data when it is
+    started again."""
+
+    BIN = pathlib.Path("/usr/lib/rabbitmq/bin")
+
+    def __init__(self, folder, certificates, users=(), vhosts=("/",)):
+        """USERS are (name, password) pairs with all rights everywhere, besides guest/guest."""
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.port, self.tls_port = free_port(), free_port()
+        self.epmd_port, self.dist_port = free_port(), free_port()
+        self.certificates = certificates
+        self.process = self.epmd = None
+        self._write_definitions([("guest", "guest"), *users], vhosts)
+        self._write_config()
+        (self.folder / "plugins").write_text("[rabbitmq_auth_mechanism_ssl].\n", encoding="ascii")
+        self.env = {
+            "HOME": str(self.folder), "ERL_EPMD_PORT": str(self.epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1", "RABBITMQ_NODENAME": f"fw{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(self.dist_port),
+            "RABBITMQ_NODE_PORT": str(self.port), "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
+            "RABBITMQ_LOG_BASE": str(self.folder), "RABBITMQ_LOGS": "-",
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            # One scheduler, no busy waiting: the tests share few cores.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none",
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def _write_definitions(self, users, vhosts):
+        definitions = {
+            "users": [{"name": name, "password": password, "tags": ""}
+                      for name, password in [*users, ("edge-1", "unused")]],
+            "vhosts": [{"name": name} for name in vhosts],
+            "permissions": [{"user": name, "vhost": vhost, "configure": ".*", "write": ".*",
+                             "read": ".*"}
+                            for name, _ in [*users, ("edge-1", "")] for vhost in vhosts],
+        }
+        (self.folder / "definitions.json").write_text(json.dumps(definitions), encoding="utf-8")
+
+    def _write_config(self):
+        files = self.certificates
+        (self.folder / "rabbitmq.conf").write_text(f"""
+listeners.tcp.default = 127.0.0.1:{self.port}
+listeners.ssl.default = 127.0.0.1:{self.tls_port}
+ssl_options.cacertfile = {files.ca}
+ssl_options.certfile = {files.server}
+ssl_options.keyfile = {files.server_key}
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = false
+ssl_cert_login_from = common_name
+auth_mechanisms.1 = PLAIN
+auth_mechanisms.2 = EXTERNAL
+disk_free_limit.absolute = 1MB
+max_message_size = 1000000
+load_definitions = {self.folder / "definitions.json"}
+log.console.level = info
+""", encoding="utf-8")
+
+    def start(self):
+        if not self.epmd:
+            self.epmd = Process(["epmd", "-port", self.epmd_port, "-address", "127.0.0.1"],
+                                self.folder / "epmd.log")
+            poll(lambda: port_is_open(self.epmd_port), 10, "epmd")
+        self.process = Process([self.BIN / "rabbitmq-server"], self.folder / "rabbitmq.log",
+                               env=self.env, cwd=self.folder, own_group=True)
+        poll(lambda: port_is_open(self.port) and port_is_open(self.tls_port), 60,
+             lambda: f"RabbitMQ did not start: {self.process.text()[-3000:]}")
+        return self
+
+    def signal(self, number):
+        os.killpg(self.process.child.pid, number)
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        self.process.child.wait()
+
+    def stop(self):
+        if self.process and self.process.is_running():
+            self.kill()  # nobody needs its data any more
+        if self.epmd:
+            self.epmd.kill()
+
+    def ctl(self, *arguments):
+        done = subprocess.run([str(self.BIN / "rabbitmqctl"), "-q", *map(str, arguments)],
+                              env={**os.environ, **self.env}, cwd=self.folder,
+                              capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def url(self, login="guest:guest@", vhost="", tls=False):
+        if tls:
+            return f"amqps://{login}localhost:{self.tls_port}{vhost}"
+        return f"amqp://{login}127.0.0.1:{self.port}{vhost}"
