@@ -97,7 +97,9 @@ static bool is_address(const char *host)
 
 bool fw_tls_name_host(SSL *ssl, const char *host)
 {
-    return is_address(host) || SSL_set_tlsext_host_name(ssl, host) == 1;
+    const char *name = is_address(host) ? NULL : host;
+
+    return SSL_set_tlsext_host_name(ssl, name) == 1;
 }
 
 // Whom the certificate must be for.
