@@ -1,12 +1,15 @@
 #include "alert/sink.h"
 #include "util/text.h"
+#include <mosquitto.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const struct fw_sink_backend *const backends[] = {
     &fw_sink_file,
     &fw_sink_http,
+    &fw_sink_rabbitmq,
     &fw_sink_redis,
+    &fw_sink_mqtt,
 };
 #define BACKENDS (sizeof(backends) / sizeof(backends[0]))
 
@@ -16,6 +19,11 @@ struct fw_sink {
     char *name;
     struct fw_message_options message_options;
 };
+
+int fw_sink_library_init(void)
+{
+    return mosquitto_lib_init() == MOSQ_ERR_SUCCESS ? FW_OK : FW_ENOMEM;
+}
 
 static const struct fw_sink_backend *backend_of(const char *type)
 {

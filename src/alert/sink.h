@@ -12,7 +12,8 @@ struct fw_secret;
 struct fw_url;
 
 // Strings are borrowed and outlive the sink; NULL where nothing was given. The "http" sink needs
-// curl_global_init() to have been called by the program, once, before the first sink is opened.
+// curl_global_init() and the "mqtt" sink fw_sink_library_init() to have been called by the program,
+// once, before the first sink is opened.
 struct fw_sink_options {
     const char *type;         // "file", "http", "rabbitmq", "redis", "mqtt"
     const char *name;         // unique, for logs and metrics
@@ -72,6 +73,11 @@ struct fw_sink_backend {
 
 extern const struct fw_sink_backend fw_sink_file, fw_sink_http, fw_sink_rabbitmq, fw_sink_redis,
     fw_sink_mqtt;
+
+// Gets libmosquitto ready, whose state is the process's. Before other threads are started. There is
+// no counterpart: libmosquitto's would unload OpenSSL's settings under others' feet. FW_OK or
+// FW_ENOMEM.
+int fw_sink_library_init(void);
 
 // One thread at a time.
 struct fw_sink;

@@ -257,7 +257,7 @@ int main(int argc, char **argv)
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || fw_sink_library_init() != FW_OK)
         abort();
     status = open_tool(&tool, options, &error);
     if (status == FW_OK)
