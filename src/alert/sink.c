@@ -5,11 +5,7 @@
 #include <string.h>
 
 static const struct fw_sink_backend *const backends[] = {
-    &fw_sink_file,
-    &fw_sink_http,
-    &fw_sink_rabbitmq,
-    &fw_sink_redis,
-    &fw_sink_mqtt,
+    &fw_sink_file, &fw_sink_http, &fw_sink_rabbitmq, &fw_sink_redis, &fw_sink_mqtt,
 };
 #define BACKENDS (sizeof(backends) / sizeof(backends[0]))
 
