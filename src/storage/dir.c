@@ -142,11 +142,11 @@ static int dir_put(void *state, const char *key, const uint8_t *data, size_t len
     return FW_OK;
 }
 
-static char *dir_path(const void *state, const char *key)
+static struct fw_tree *dir_tree(const void *state)
 {
     const struct dir_store *store = state;
 
-    return fw_tree_path_of(store->tree, key);
+    return store->tree;
 }
 
 static char *dir_url(const void *state, const char *key)
@@ -166,7 +166,7 @@ const struct fw_store_backend fw_store_dir = {
     .open = dir_open,
     .put = dir_put,
     .url = dir_url,
-    .path = dir_path,
+    .tree = dir_tree,
     .sweep = dir_sweep,
     .close = dir_close,
 };

@@ -146,12 +146,7 @@ char *fw_store_url(const struct fw_store *store, const char *key)
     return signed_url;
 }
 
-bool fw_store_is_local(const struct fw_store *store)
+struct fw_tree *fw_store_tree(const struct fw_store *store)
 {
-    return store->backend->path != NULL;
-}
-
-char *fw_store_path(const struct fw_store *store, const char *key)
-{
-    return store->backend->path(store->state, key);
+    return store->backend->tree != NULL ? store->backend->tree(store->state) : NULL;
 }

@@ -11,6 +11,7 @@
 struct fw_cancel;
 struct fw_log;
 struct fw_secret;
+struct fw_tree;
 
 // NULL where nothing was given. The program has called curl_global_init().
 struct fw_s3_options {
@@ -47,9 +48,8 @@ struct fw_store_backend {
     char *(*url)(const void *state, const char *key);
     // Optional: URL with what lets anybody read it for a while; malloc'd, NULL when memory is out.
     char *(*sign)(const void *state, const char *url);
-    // Only for stores on this machine: the path of KEY's file, there or not; malloc'd, NULL when
-    // memory is out.
-    char *(*path)(const void *state, const char *key);
+    // Only for stores on this machine: where the files are, each under its key.
+    struct fw_tree *(*tree)(const void *state);
     void (*sweep)(void *state); // optional
     void (*close)(void *state); // a half-built STATE, too
 };
@@ -88,10 +88,8 @@ void fw_store_sweep(struct fw_store *store);
 // The URL that KEY has or will have, percent-encoded; a presigned one lives from now on. malloc'd;
 // NULL when memory is out.
 char *fw_store_url(const struct fw_store *store, const char *key);
-// Whether pictures stay on this machine, as files.
-bool fw_store_is_local(const struct fw_store *store);
-// The absolute path of KEY's file in a local store, there or not. malloc'd; NULL when memory is
-// out.
-char *fw_store_path(const struct fw_store *store, const char *key);
+// Where the files of a store on this machine are, each under its key; lives as long as STORE. NULL
+// for all others.
+struct fw_tree *fw_store_tree(const struct fw_store *store);
 
 #endif

@@ -371,6 +371,13 @@ int fw_tree_write(struct fw_tree *tree, const char *key, const uint8_t *data, si
 
 // Reading, moving, removing
 
+bool fw_tree_has(const struct fw_tree *tree, const char *key)
+{
+    struct stat info;
+
+    return fstatat(tree->fd, key, &info, 0) == 0 && S_ISREG(info.st_mode);
+}
+
 // The bytes of an open file of SIZE bytes at most (it may have been cut meanwhile).
 static int read_bytes(int fd, size_t size, uint8_t **data, size_t *length)
 {

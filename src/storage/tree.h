@@ -39,6 +39,7 @@ int fw_tree_scan(struct fw_tree *tree, fw_tree_visit visit, void *opaque);
 // file, and as a rule what was there before.
 int fw_tree_write(struct fw_tree *tree, const char *key, const uint8_t *data, size_t length,
                   const struct fw_cancel *cancel, bool *replaced, struct fw_error *error);
+bool fw_tree_has(const struct fw_tree *tree, const char *key);
 // The file's bytes, malloc'd. FW_OK, FW_ENOENT, FW_EIO, FW_ENOMEM.
 int fw_tree_read(struct fw_tree *tree, const char *key, uint8_t **data, size_t *length);
 // A file is in one place or the other, whatever happens; which of them after a crash is not
