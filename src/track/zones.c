@@ -1,17 +1,26 @@
 #include "track/zones.h"
 #include <math.h>
 
-// W. R. Franklin's crossing test (PNPOLY): a ray to the right crosses an edge whose ends lie on two
-// sides of it. The half-open comparison counts a corner once and gives a shared edge to one side.
+// Whether the ray from (x, y) to the right crosses the edge from A to B. The half-open comparison
+// counts a corner once (W. R. Franklin, PNPOLY); taking the upper end first gives the same rounding
+// to both polygons that share the edge.
+static bool crosses(struct fw_point a, struct fw_point b, double x, double y)
+{
+    struct fw_point upper = a.y < b.y ? a : b, lower = a.y < b.y ? b : a;
+    double height = (double)lower.y - (double)upper.y;
+
+    if (!((double)upper.y <= y && y < (double)lower.y))
+        return false;
+    return x <
+           ((double)lower.x - (double)upper.x) * ((y - (double)upper.y) / height) + (double)upper.x;
+}
+
 static bool is_inside(const struct fw_zone *zone, double x, double y)
 {
     bool inside = false;
 
     for (size_t i = 0, j = zone->point_count - 1; i < zone->point_count; j = i++) {
-        double xi = (double)zone->points[i].x, yi = (double)zone->points[i].y;
-        double xj = (double)zone->points[j].x, yj = (double)zone->points[j].y;
-
-        if ((yi > y) != (yj > y) && x < (xj - xi) * (y - yi) / (yj - yi) + xi)
+        if (crosses(zone->points[j], zone->points[i], x, y))
             inside = !inside;
     }
     return inside;
