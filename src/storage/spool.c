@@ -96,7 +96,7 @@ static int start_threads(struct fw_spool *spool, struct fw_error *error)
         spool->options.upload_threads > 0 ? spool->options.upload_threads : DEFAULT_THREADS;
 
     while (spool->thread_count < wanted && spool->thread_count < FW_SPOOL_MAX_THREADS) {
-        char name[16];
+        char name[32];
         int status;
         snprintf(name, sizeof(name), "upload-%d", spool->thread_count + 1);
         status = fw_thread_start(&spool->threads[spool->thread_count], name, spool->options.log,
