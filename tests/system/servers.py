@@ -5,8 +5,9 @@ import os
 import pathlib
 import signal
 import subprocess
+import uuid
 
-from harness import Process, free_port, poll, port_is_open
+from harness import BUILD, Process, free_port, poll, port_is_open
 
 
 class Certificates:
@@ -57,7 +58,8 @@ class RabbitMq:
     BIN = pathlib.Path("/usr/lib/rabbitmq/bin")
 
     def __init__(self, folder, certificates, users=(), vhosts=("/",)):
-        """USERS are (name, password) pairs with all rights everywhere, besides guest/guest."""
+        """USERS are (name, password) pairs with all rights everywhere, besides guest/guest and
+        edge-1, the client of the certificates. reader/reader may only read."""
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port, self.tls_port = free_port(), free_port()
@@ -82,14 +84,21 @@ class RabbitMq:
             "LC_ALL": "C.UTF-8",
         }
 
+    @classmethod
+    def is_installed(cls):
+        return (cls.BIN / "rabbitmq-server").exists()
+
     def _write_definitions(self, users, vhosts):
         definitions = {
             "users": [{"name": name, "password": password, "tags": ""}
-                      for name, password in [*users, ("edge-1", "unused")]],
+                      for name, password in [*users, ("edge-1", str(uuid.uuid4())),
+                                             ("reader", "reader")]],
             "vhosts": [{"name": name} for name in vhosts],
             "permissions": [{"user": name, "vhost": vhost, "configure": ".*", "write": ".*",
                              "read": ".*"}
-                            for name, _ in [*users, ("edge-1", "")] for vhost in vhosts],
+                            for name, _ in [*users, ("edge-1", "")] for vhost in vhosts] +
+                           [{"user": "reader", "vhost": "/", "configure": "", "write": "",
+                             "read": ".*"}],
         }
         (self.folder / "definitions.json").write_text(json.dumps(definitions), encoding="utf-8")
 
@@ -147,3 +156,59 @@ log.console.level = info
         if tls:
             return f"amqps://{login}localhost:{self.tls_port}{vhost}"
         return f"amqp://{login}127.0.0.1:{self.port}{vhost}"
+
+
+class SinkTool:
+    """One sink, driven through tests/tools/sink_send.c. When it can't be opened, as EXPECT_CODE=1
+    says, the reason is in `answer`."""
+
+    def __init__(self, expect_code=0, **options):
+        self.expect_code = expect_code
+        self.output = ""
+        self.child = subprocess.Popen([str(BUILD / "tests" / "tools" / "sink_send"),
+                                       json.dumps(options)],
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.answer = self._read() if expect_code else None
+
+    def _read(self):
+        line = self.child.stdout.readline()
+        assert line, f"the tool ended with {self.child.wait()}"
+        self.output += line
+        return json.loads(line)
+
+    def call(self, **line):
+        self.child.stdin.write(json.dumps(line) + "\n")
+        self.child.stdin.flush()
+        return self._read()
+
+    def deliver(self, messages, **options):
+        return self.call(deliver=messages, **options)
+
+    def deliver_all(self, messages, timeout_s=20):
+        """Tries again, as the daemon does, until all of MESSAGES have been delivered, in their
+        order."""
+        left = list(messages)
+
+        def attempt():
+            answer = self.deliver(left)
+            left[:] = [message for message, result in zip(left, answer["results"])
+                       if result != "ok"]
+            attempt.answer = answer
+            return not left
+        poll(attempt, timeout_s, lambda: f"that all are delivered: {attempt.answer}", 0.2)
+
+    def idle(self, **options):
+        return self.call(idle=True, **options)
+
+    def end(self):
+        self.child.stdin.close()
+        code = self.child.wait(10)
+        self.child.stdout.close()
+        assert code == self.expect_code, code
+
+
+def make_messages(count, cameras=4, start=0):
+    """Messages with ids that tell their order; those of one camera are COUNT / CAMERAS."""
+    return [{"id": f"{uuid.uuid4()}", "camera_id": f"camera-{index % cameras}",
+             "type": "face.appeared", "body": {"index": index}}
+            for index in range(start, start + count)]
