@@ -167,6 +167,21 @@ static int64_t left_ms(int64_t until_us)
     return left_us > 0 ? left_us / FW_US_PER_MS : 0;
 }
 
+// A dispatcher that was left behind may still read.
+static bool wait_for_fetchers(struct fw_outbox *outbox, int64_t until_us)
+{
+    bool is_alone = true;
+
+    if (!outbox->has_state)
+        return true;
+    pthread_mutex_lock(&outbox->state.mutex);
+    while (!(is_alone = outbox->fetchers == 0) &&
+           fw_condition_wait(&outbox->state, until_us) != ETIMEDOUT)
+        ;
+    pthread_mutex_unlock(&outbox->state.mutex);
+    return is_alone;
+}
+
 int fw_outbox_close(struct fw_outbox *outbox, int64_t timeout_ms)
 {
     int64_t until_us = fw_condition_until_us(timeout_ms);
@@ -175,7 +190,8 @@ int fw_outbox_close(struct fw_outbox *outbox, int64_t timeout_ms)
         return FW_OK;
     stop(outbox);
     if (fw_thread_join(outbox->writer, left_ms(until_us)) != FW_OK ||
-        fw_thread_join(outbox->checker, left_ms(until_us)) != FW_OK) {
+        fw_thread_join(outbox->checker, left_ms(until_us)) != FW_OK ||
+        !wait_for_fetchers(outbox, until_us)) {
         fw_log_error(outbox->options.log, "the outbox does not end: its disk hangs; left behind");
         return FW_ETIMEDOUT;
     }

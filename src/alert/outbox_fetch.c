@@ -131,13 +131,14 @@ int fw_outbox_fetch(struct fw_outbox *outbox, const struct fw_outbox_ask *ask,
     uint64_t generation;
     int64_t after_seq = ask->after_seq;
     bool is_stored, is_held;
-    int code = SQLITE_OK;
+    int code = SQLITE_OK, status = FW_OK;
 
     *count = 0;
     pthread_mutex_lock(&outbox->state.mutex);
     generation = outbox->generation;
     is_stored = outbox->is_stored;
     is_held = outbox->marks.count >= MARKS_MAX;
+    outbox->fetchers++;
     pthread_mutex_unlock(&outbox->state.mutex);
     if (is_stored && !is_held)
         code = read_stored(outbox, ask, records, count);
@@ -150,13 +151,15 @@ int fw_outbox_fetch(struct fw_outbox *outbox, const struct fw_outbox_ask *ask,
         read_ring(outbox, ask, after_seq, records, count);
     *is_all = *is_all && *count < ask->max;
     outbox->is_damaged = outbox->is_damaged || fw_outbox_db_is_damage(code);
-    pthread_mutex_unlock(&outbox->state.mutex);
-    if (code == SQLITE_OK)
-        return FW_OK;
     if (code == SQLITE_NOMEM)
-        return fw_fail(error, FW_ENOMEM, "no memory to read the outbox");
-    return fw_fail(error, FW_EIO, "can't read the outbox %s: %s", outbox->path,
-                   sqlite3_errstr(code));
+        status = fw_fail(error, FW_ENOMEM, "no memory to read the outbox");
+    else if (code != SQLITE_OK)
+        status = fw_fail(error, FW_EIO, "can't read the outbox %s: %s", outbox->path,
+                         sqlite3_errstr(code));
+    outbox->fetchers--;
+    pthread_cond_broadcast(&outbox->state.changed);
+    pthread_mutex_unlock(&outbox->state.mutex);
+    return status;
 }
 
 // Marks

@@ -44,7 +44,7 @@ struct fw_outbox {
     struct fw_outbox_stats stats;
     struct fw_outbox_queue_stats queues[FW_OUTBOX_MAX_SINKS]; // `waiting` of the database alone
     uint64_t marked_waiting[FW_OUTBOX_MAX_SINKS];             // of which have ended: see `marks`
-    int flushers;
+    int flushers, fetchers;                                   // threads that are inside
     int64_t oldest_stored_utc_us;
     bool is_stored; // the database is open; else there is only the ring
     bool is_closing, is_damaged, must_notify, is_notifying;

@@ -96,6 +96,11 @@ int fw_sink_idle(struct fw_sink *sink, struct fw_cancel *cancel, struct fw_error
     return sink->backend->idle != NULL ? sink->backend->idle(sink->state, cancel, error) : FW_OK;
 }
 
+bool fw_sink_has_idle(const struct fw_sink *sink)
+{
+    return sink->backend->idle != NULL;
+}
+
 int64_t fw_sink_retry_after_ms(const struct fw_sink *sink)
 {
     return sink->backend->retry_after_ms != NULL ? sink->backend->retry_after_ms(sink->state) : 0;

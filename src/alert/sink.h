@@ -93,6 +93,7 @@ int fw_sink_open_backend(struct fw_sink **sink, const struct fw_sink_backend *ba
 int fw_sink_deliver(struct fw_sink *sink, const struct fw_message *messages, size_t count,
                     int *results, struct fw_cancel *cancel, struct fw_error *error);
 int fw_sink_idle(struct fw_sink *sink, struct fw_cancel *cancel, struct fw_error *error);
+bool fw_sink_has_idle(const struct fw_sink *sink); // else fw_sink_idle() does nothing
 int64_t fw_sink_retry_after_ms(const struct fw_sink *sink);
 size_t fw_sink_max_batch(const struct fw_sink *sink);
 const char *fw_sink_name(const struct fw_sink *sink); // lives as long as the sink
