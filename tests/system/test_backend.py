@@ -127,7 +127,7 @@ def test_a_rejected_event_is_given_up_and_the_next_one_goes(watch, start_backend
     taken = wait_for_events(backend, 1)
     rejected = backend.events(status)
     assert len(rejected) == 1 and rejected[0]["id"] != taken[0]["id"]
-    assert sink_metric(daemon, "dropped_total") == 1
+    assert sink_metric(daemon, "dead_total") == 1
     assert daemon.readiness()[0]
     assert f"status {status}" in daemon.log() and rejected[0]["id"] in daemon.log()
 
