@@ -40,7 +40,8 @@ struct s3_store {
     struct fw_s3_options options;
     struct fw_s3_keys keys;
     struct fw_url *endpoint; // NULL: AWS's
-    char *host;              // for people
+    char *host;              // without the bucket's name
+    char *place;             // host and port, for people
     char *base_url;          // before "/KEY"
     char *provider;          // "aws:amz:REGION:s3"
     bool has_mutex;
@@ -164,19 +165,29 @@ static bool is_default_port(const struct fw_url *url)
     return url->port == 0 || url->port == (strcmp(url->scheme, "https") == 0 ? 443 : 80);
 }
 
+// "minio.local:9000"
+static char *make_place(const struct s3_store *store)
+{
+    bool is_ipv6 = strchr(store->host, ':') != NULL;
+    struct fw_text place = FW_TEXT_INIT;
+
+    fw_text_appendf(&place, is_ipv6 ? "[%s]" : "%s", store->host);
+    if (store->endpoint != NULL && !is_default_port(store->endpoint))
+        fw_text_appendf(&place, ":%d", store->endpoint->port);
+    return fw_text_steal(&place);
+}
+
 // "https://minio.local:9000/faces", "https://faces.s3.eu-west-1.amazonaws.com"
 static char *make_base_url(const struct s3_store *store)
 {
     const struct fw_url *endpoint = store->endpoint;
-    bool is_path = is_path_style(store), is_ipv6 = strchr(store->host, ':') != NULL;
+    bool is_path = is_path_style(store);
     struct fw_text url = FW_TEXT_INIT;
 
     fw_text_appendf(&url, "%s://", endpoint != NULL ? endpoint->scheme : "https");
     if (!is_path)
         fw_text_appendf(&url, "%s.", store->options.bucket);
-    fw_text_appendf(&url, is_ipv6 ? "[%s]" : "%s", store->host);
-    if (endpoint != NULL && !is_default_port(endpoint))
-        fw_text_appendf(&url, ":%d", endpoint->port);
+    fw_text_append(&url, store->place);
     if (endpoint != NULL) {
         size_t length = strlen(endpoint->path);
         while (length > 0 && endpoint->path[length - 1] == '/')
@@ -221,7 +232,8 @@ static int build(struct s3_store *store, const struct fw_s3_options *options,
     if (status != FW_OK)
         return status;
     store->host = make_host(store);
-    store->base_url = store->host != NULL ? make_base_url(store) : NULL;
+    store->place = store->host != NULL ? make_place(store) : NULL;
+    store->base_url = store->place != NULL ? make_base_url(store) : NULL;
     store->provider = fw_strdup_printf("aws:amz:%s:s3", store->keys.region);
     if (store->base_url == NULL || store->provider == NULL)
         return fw_fail(error, FW_ENOMEM, "no memory for the S3 store");
@@ -270,6 +282,7 @@ static void s3_close(void *state)
         pthread_mutex_destroy(&store->mutex);
     fw_url_destroy(store->endpoint);
     free(store->host);
+    free(store->place);
     free(store->base_url);
     free(store->provider);
     free(store);
@@ -567,7 +580,7 @@ static void hide_keys(struct fw_s3_answer *answer, const struct fw_s3_keys *keys
 static int refusal(const struct transfer *transfer, long status, struct fw_error *error)
 {
     const struct s3_store *store = transfer->store;
-    struct fw_s3_place place = {store->options.bucket, store->host, store->keys.region};
+    struct fw_s3_place place = {store->options.bucket, store->place, store->keys.region};
     struct fw_s3_answer answer = {.status = status};
     const char *region = header_of(transfer->easy, "x-amz-bucket-region");
     const char *date = header_of(transfer->easy, "Date");
@@ -591,12 +604,12 @@ static int check_success(const struct transfer *transfer, struct fw_error *error
     return fw_fail(error, FW_EAUTH,
                    "%s answers as no S3 server does; check s3.endpoint_url and what stands in "
                    "between",
-                   transfer->store->host);
+                   transfer->store->place);
 }
 
 static int no_connection(const struct transfer *transfer, struct fw_error *error)
 {
-    const char *host = transfer->store->host;
+    const char *host = transfer->store->place;
 
     switch ((int)transfer->code) {
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -622,7 +635,7 @@ static int no_connection(const struct transfer *transfer, struct fw_error *error
 
 static int no_answer(const struct transfer *transfer, struct fw_error *error)
 {
-    const char *host = transfer->store->host;
+    const char *host = transfer->store->place;
 
     switch ((int)transfer->code) {
     case CURLE_ABORTED_BY_CALLBACK:
@@ -665,7 +678,7 @@ static int s3_put(void *state, const char *key, const uint8_t *data, size_t leng
 
     if (connection == NULL) {
         free(transfer);
-        return fw_fail(error, FW_ENOMEM, "no memory for an upload to %s", store->host);
+        return fw_fail(error, FW_ENOMEM, "no memory for an upload to %s", store->place);
     }
     transfer->store = store;
     transfer->data = data;
@@ -674,7 +687,7 @@ static int s3_put(void *state, const char *key, const uint8_t *data, size_t leng
         perform(transfer, connection, cancel);
         status = outcome(transfer, error);
     } else {
-        status = fw_fail(error, FW_ENOMEM, "no memory for an upload to %s", store->host);
+        status = fw_fail(error, FW_ENOMEM, "no memory for an upload to %s", store->place);
     }
     curl_easy_reset(connection->easy); // it knows the transfer, which goes now
     give_connection(store, connection);

@@ -102,7 +102,7 @@ void fw_s3_answer_parse(struct fw_s3_answer *answer, const char *body, size_t le
 
 // What a code means ("Error Responses", Amazon S3 API Reference; those with XMinio are MinIO's).
 struct meaning {
-    const char *code;
+    const char *code; // NULL: it is the status that tells
     int status;
     const char *what, *advice;
 };
@@ -145,12 +145,14 @@ static const struct meaning meanings[] = {
 };
 
 // What a status means where the code says nothing.
-static struct meaning meaning_of_status(long status)
+static struct meaning meaning_of_status(long status, bool has_code)
 {
-    struct meaning again = {"", FW_EIO, "the server can't take it now", "it is asked again later"};
-    struct meaning rejected = {"", FW_EREJECTED, "the server does not take this picture",
+    struct meaning again = {NULL, FW_EIO, "the server can't take it now",
+                            "it is asked again later"};
+    struct meaning rejected = {NULL, FW_EREJECTED, "the server does not take this picture",
                                "its log says why"};
-    struct meaning refused = {"", FW_EAUTH, "the server refuses us", "check the keys and rights"};
+    struct meaning refused = {NULL, FW_EAUTH, "the server refuses us",
+                              "check the keys, their rights, and s3.endpoint_url"};
 
     switch (status) {
     case 408:
@@ -163,6 +165,8 @@ static struct meaning meaning_of_status(long status)
         return refused;
     case 404:
     case 405:
+        if (has_code)
+            return refused;
         refused.what = "nothing there takes objects";
         refused.advice = "check s3.endpoint_url, s3.bucket and s3.path_style";
         return refused;
@@ -184,7 +188,7 @@ static struct meaning meaning_of(const struct fw_s3_answer *answer)
     for (size_t i = 0; i < sizeof(meanings) / sizeof(meanings[0]); i++)
         if (strcmp(answer->code, meanings[i].code) == 0)
             return meanings[i];
-    return meaning_of_status(answer->status);
+    return meaning_of_status(answer->status, answer->code[0] != '\0');
 }
 
 static bool is_about_region(const struct fw_s3_answer *answer)
@@ -222,7 +226,7 @@ static void append_span(struct fw_text *text, int64_t seconds)
 
 static void explain_clock(struct fw_text *text, int64_t off_s)
 {
-    fw_text_append(text, "this machine's clock is ");
+    fw_text_append(text, "the clock here is ");
     if (off_s == 0)
         fw_text_append(text, "wrong");
     else
@@ -241,14 +245,24 @@ static void explain_region(struct fw_text *text, const struct fw_s3_answer *answ
         fw_text_appendf(text, "it is not to be reached there with the region '%s'", place->region);
 }
 
-// What the server itself says, where it may help.
-static void append_source(struct fw_text *text, const struct fw_s3_answer *answer)
+// Whether the server's own sentence says more than ours.
+static bool is_message_telling(const struct meaning *meaning)
+{
+    static const char *const codes[] = {"AccessDenied", "InvalidRequest", "InvalidArgument"};
+
+    for (size_t i = 0; meaning->code != NULL && i < sizeof(codes) / sizeof(codes[0]); i++)
+        if (strcmp(meaning->code, codes[i]) == 0)
+            return true;
+    return meaning->code == NULL;
+}
+
+static void append_source(struct fw_text *text, const struct fw_s3_answer *answer, bool has_message)
 {
     fw_text_append(text, " (");
     if (answer->code[0] != '\0')
         fw_text_appendf(text, "%s, ", answer->code);
     fw_text_appendf(text, "HTTP %ld", answer->status);
-    if (answer->message[0] != '\0') {
+    if (has_message && answer->message[0] != '\0') {
         fw_text_append(text, ": ");
         fw_text_append_visible(text, answer->message);
     }
@@ -263,15 +277,18 @@ int fw_s3_answer_explain(const struct fw_s3_answer *answer, const struct fw_s3_p
     int status;
 
     if (is_about_clock(answer)) {
-        meaning = (struct meaning){"", FW_EAUTH, NULL, "set the clock (NTP)"};
+        meaning = (struct meaning){
+            .code = answer->code, .status = FW_EAUTH, .advice = "set this machine's clock (NTP)"};
         explain_clock(&text, answer->clock_off_s);
     } else if (is_about_region(answer)) {
-        meaning = (struct meaning){"", FW_EAUTH, NULL, "set s3.region and s3.endpoint_url"};
+        meaning = (struct meaning){.code = answer->code,
+                                   .status = FW_EAUTH,
+                                   .advice = "correct s3.region or s3.endpoint_url"};
         explain_region(&text, answer, place);
     } else {
         fw_text_append(&text, meaning.what);
     }
-    append_source(&text, answer);
+    append_source(&text, answer, is_message_telling(&meaning));
     status = fw_fail(error, meaning.status, "S3 bucket '%s' at %s: %s; %s", place->bucket,
                      place->host, fw_text_get(&text), meaning.advice);
     fw_text_free(&text);

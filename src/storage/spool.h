@@ -44,7 +44,7 @@ struct fw_spool_stats {
     uint64_t retried;     // uploads that failed and are made again
     uint64_t pending;     // now
     int64_t bytes;        // on this disk now; 0 with a local store
-    char last_error[256]; // of the store; "" when all is well; never a secret
+    char last_error[512]; // of the store; "" when all is well; never a secret
     bool is_refused; // the store refuses us (credentials, bucket): tried again every 5 min at most
 };
 
