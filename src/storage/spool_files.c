@@ -52,7 +52,10 @@ void fw_spool_forget(struct fw_spool *spool, struct fw_spool_item *item)
                        fw_tree_path(spool->tree), file != NULL ? file : item->key,
                        fw_status_text(status));
     free(file);
-    fw_spool_index_remove(&spool->index, item);
+    if (item->is_telling) // its key is being read
+        fw_spool_index_settle(&spool->index, item, FW_SPOOL_IN_CACHE, 0, fw_utc_us());
+    else
+        fw_spool_index_remove(&spool->index, item);
 }
 
 void fw_spool_tell_later(struct fw_spool_telling *telling, struct fw_spool_item *item)
@@ -60,7 +63,6 @@ void fw_spool_tell_later(struct fw_spool_telling *telling, struct fw_spool_item 
     if (item->is_telling)
         return;
     item->is_telling = true;
-    item->pins++;
     item->next_told = telling->first;
     telling->first = item;
 }
@@ -74,7 +76,6 @@ void fw_spool_tell(struct fw_spool *spool, const struct fw_spool_telling *tellin
         if (spool->options.changed != NULL)
             spool->options.changed(spool->options.opaque, item->key, state);
         pthread_mutex_lock(&spool->condition.mutex);
-        item->pins--;
         item->is_telling = false;
         item = item->next_told;
         pthread_mutex_unlock(&spool->condition.mutex);
@@ -107,6 +108,7 @@ static void lose(struct fw_spool *spool, struct fw_spool_item *item,
     fw_spool_tell_later(telling, item);
 }
 
+// The first that is neither uploaded nor written just now.
 static struct fw_spool_item *first_free(const struct fw_spool_list *list)
 {
     struct fw_spool_item *item = list->first;

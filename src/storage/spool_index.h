@@ -21,9 +21,10 @@ struct fw_spool_item {
     int64_t time_us;     // UTC, of its putting
     int64_t bytes;       // 0: given up, the empty file is a mark of that
     unsigned generation; // changes with every put
-    int pins;            // above 0: neither given up nor freed
+    int pins;            // uploads and puts under way: neither given up nor freed
     int writers;         // puts under way
-    bool is_uploading, is_queued, is_telling;
+    bool is_uploading, is_queued;
+    bool is_telling; // not freed
     struct fw_spool_list *list;
     struct fw_spool_item *previous, *next;             // in `list`, by time
     struct fw_spool_item *queue_previous, *queue_next; // in the queue

@@ -42,7 +42,7 @@ struct fw_spool {
     int64_t told_losses_us;
 };
 
-// Items whose state is to be told once the lock is no longer held. They are pinned until then.
+// Items whose state is to be told once the lock is no longer held. They are not freed until then.
 struct fw_spool_telling {
     struct fw_spool_item *first;
 };
@@ -63,7 +63,7 @@ void fw_spool_age(struct fw_spool *spool, struct fw_spool_telling *telling);
 bool fw_spool_move(struct fw_spool *spool, struct fw_spool_item *item, enum fw_spool_folder folder);
 // Leaves a mark in place of ITEM's picture.
 void fw_spool_give_up(struct fw_spool *spool, struct fw_spool_item *item);
-// Removes ITEM's file, and ITEM.
+// Removes ITEM's file, and ITEM. One whose state is being told stays as a mark that it was stored.
 void fw_spool_forget(struct fw_spool *spool, struct fw_spool_item *item);
 void fw_spool_tell_later(struct fw_spool_telling *telling, struct fw_spool_item *item);
 // Logs how many pictures were lost, now and then, or AT_ONCE.

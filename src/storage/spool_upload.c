@@ -55,18 +55,6 @@ static void note_trouble(struct fw_spool *spool, int status, const struct fw_err
         now_us + fw_backoff_next_ms(backoff, now_us, fw_random_u32()) * FW_US_PER_MS;
 }
 
-// The copy is for the page alone: where it can't be kept, it goes.
-static void drop_copy(struct fw_spool *spool, struct fw_spool_item *item)
-{
-    char *file = fw_spool_file(item);
-
-    fw_log_debug(spool->options.log, "no copy of '%s' is kept", item->key);
-    if (file != NULL)
-        (void)fw_tree_remove(spool->tree, file); // else it is uploaded once more after a restart
-    free(file);
-    fw_spool_index_settle(&spool->index, item, FW_SPOOL_IN_CACHE, 0, fw_utc_us());
-}
-
 static void note_stored(struct fw_spool *spool, struct fw_spool_item *item,
                         struct fw_spool_telling *telling)
 {
@@ -74,7 +62,7 @@ static void note_stored(struct fw_spool *spool, struct fw_spool_item *item,
     spool->stored++;
     fw_spool_tell_later(telling, item);
     if (!fw_spool_move(spool, item, FW_SPOOL_IN_CACHE))
-        drop_copy(spool, item);
+        fw_spool_forget(spool, item); // the copy is for the page alone
 }
 
 static void note_rejected(struct fw_spool *spool, struct fw_spool_item *item,
