@@ -187,6 +187,8 @@ static int be_connected(struct rabbitmq_sink *sink, struct fw_cancel *cancel,
     struct fw_deadline deadline = {.cancel = cancel};
     int status;
 
+    if (cancel != NULL && fw_cancel_is_set(cancel))
+        return fw_fail(error, FW_ECANCELED, "the delivery to the broker was given up");
     if (sink->amqp != NULL)
         return FW_OK;
     fw_deadline_set(&deadline, sink->timeout_ms);

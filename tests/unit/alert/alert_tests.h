@@ -19,7 +19,5 @@ struct fw_event *event_of(const char *camera, uint64_t track);
 
 int run_dispatcher_tests(void);
 int run_message_tests(void);
-int run_sink_file_tests(void);
-int run_sink_http_tests(void);
 
 #endif

@@ -37,5 +37,6 @@ void broker_check_cancel(struct broker_fixture *f);
 int run_routing_tests(void);
 int run_sink_redis_tests(void);
 int run_sink_mqtt_tests(void);
+int run_sink_rabbitmq_tests(void);
 
 #endif

@@ -124,5 +124,6 @@ int main(void)
     failed += run_routing_tests();
     failed += run_sink_redis_tests();
     failed += run_sink_mqtt_tests();
+    failed += run_sink_rabbitmq_tests();
     return failed != 0;
 }
