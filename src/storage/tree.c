@@ -195,6 +195,15 @@ static int scan_entry(struct scan *scan, int folder, const char *name, size_t ke
     return scan->visit(scan->opaque, scan->key, time_of(&info), info.st_size);
 }
 
+// A crash leaves empty folders, too; those that are not ours are left alone.
+static void remove_if_empty(const struct scan *scan, int parent, const char *name, int fd)
+{
+    struct stat info;
+
+    if (fstat(fd, &info) == 0 && time_of(&info) >= scan->tree->since_us)
+        (void)unlinkat(parent, name, AT_REMOVEDIR);
+}
+
 static int scan_folder(struct scan *scan, int parent, const char *name, size_t key_length,
                        int depth)
 {
@@ -213,6 +222,8 @@ static int scan_folder(struct scan *scan, int parent, const char *name, size_t k
     while (status == FW_OK && (entry = readdir(folder)) != NULL)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             status = scan_entry(scan, fd, entry->d_name, key_length, depth);
+    if (depth > 0)
+        remove_if_empty(scan, parent, name, fd);
     closedir(folder);
     return status;
 }

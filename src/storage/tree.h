@@ -30,8 +30,8 @@ int64_t fw_tree_since_us(const struct fw_tree *tree);
 
 // What fw_tree_scan() found. KEY lives during the call alone. FW_OK goes on, anything else ends it.
 typedef int (*fw_tree_visit)(void *opaque, const char *key, int64_t time_us, int64_t bytes);
-// Tells VISIT of every file, in no order, and removes what a crash left half-written. What can't be
-// read is left out and logged. FW_OK, or what VISIT gave.
+// Tells VISIT of every file, in no order, and removes what a crash left half-written and empty
+// folders of ours. What can't be read is left out and logged. FW_OK, or what VISIT gave.
 int fw_tree_scan(struct fw_tree *tree, fw_tree_visit visit, void *opaque);
 
 // The file is on the disk, its name too, when this returns FW_OK. *REPLACED (may be NULL) tells

@@ -54,15 +54,21 @@ static void fake_close(void *state)
     (void)state;
 }
 
-static void write_object(const char *key, const uint8_t *data, size_t length)
+// "cam/a.jpg" lies in "cam_a.jpg".
+static void name_object(char path[512], const char *key)
 {
-    char path[512], temporary[512];
-    FILE *file;
-
-    snprintf(path, sizeof(path), "%s/%s", fake.folder, key);
+    snprintf(path, 512, "%s/%s", fake.folder, key);
     for (char *at = path + strlen(fake.folder) + 1; *at != '\0'; at++)
         if (*at == '/')
             *at = '_';
+}
+
+static void write_object(const char *key, const uint8_t *data, size_t length)
+{
+    char path[512], temporary[600];
+    FILE *file;
+
+    name_object(path, key);
     snprintf(temporary, sizeof(temporary), "%s.%p", path, (void *)&file);
     file = fopen(temporary, "wb");
     if (file == NULL || fwrite(data, 1, length, file) != length || fclose(file) != 0 ||
@@ -286,14 +292,14 @@ static void assert_no_copy(struct fw_spool *spool, const char *key)
     assert_null(fw_spool_path(spool, key));
 }
 
-// What the store has of KEY (without '/') is right.
+// What the store has of KEY is right.
 static void assert_object(const char *key, int version)
 {
     uint8_t expected[PICTURE_BYTES], data[PICTURE_BYTES + 1];
     char path[512];
     FILE *file;
 
-    snprintf(path, sizeof(path), "%s/%s", fake.folder, key);
+    name_object(path, key);
     file = fopen(path, "rb");
     if (file == NULL)
         fail_msg("the store lacks %s", key);
@@ -416,7 +422,7 @@ static _Noreturn void put_until_killed(int round, int out)
 
     for (int i = 0; i < MAX_PUTS; i++) {
         char key[32];
-        snprintf(key, sizeof(key), "c%d-%d.jpg", round, i);
+        snprintf(key, sizeof(key), "cam%d/%d.jpg", round, i);
         if (put(spool, key) == FW_OK && write(out, &i, sizeof(i)) != sizeof(i))
             break;
     }
@@ -424,10 +430,11 @@ static _Noreturn void put_until_killed(int round, int out)
     _exit(1);
 }
 
-// The number of puts that a child did before it was killed at a random moment.
+// The number of puts that a child did before it was killed at a random moment: in every second
+// round somewhere from its start on, in the others after its first put.
 static int crash(int round)
 {
-    struct timespec life = {.tv_nsec = 2000000 + (long)(rand() % 60) * 1000000};
+    struct timespec life = {.tv_nsec = (long)(rand() % 40) * 1000000};
     int ends[2], last = -1, got;
     pid_t child;
 
@@ -437,6 +444,8 @@ static int crash(int round)
     if (child == 0)
         put_until_killed(round, ends[1]);
     assert_int_equal(close(ends[1]), 0);
+    if (round % 2 == 1 && read(ends[0], &got, sizeof(got)) == sizeof(got))
+        last = got;
     assert_int_equal(nanosleep(&life, NULL), 0);
     assert_int_equal(kill(child, SIGKILL), 0);
     assert_int_equal(waitpid(child, NULL, 0), child);
@@ -458,13 +467,13 @@ static void nothing_that_was_put_is_lost_by_a_kill(void **state)
         sum += counts[round];
     }
     print_message("%d puts survived %d kills\n", sum, CRASHES);
-    assert_true(sum > 0);
+    assert_true(sum >= CRASHES / 2);
     spool = open_with(0, 0, 2);
     assert_true(fw_spool_drain(spool, SOON_MS));
     for (int round = 0; round < CRASHES; round++)
         for (int i = 0; i < counts[round]; i++) {
             char key[32];
-            snprintf(key, sizeof(key), "c%d-%d.jpg", round, i);
+            snprintf(key, sizeof(key), "cam%d/%d.jpg", round, i);
             assert_int_equal(fw_spool_state(spool, key), FW_SPOOL_STORED);
             assert_copy(spool, key, 0);
             assert_object(key, 0);
@@ -809,10 +818,11 @@ static bool is_idle(void *opaque)
 
 static void a_deaf_store_is_left_behind(void **state)
 {
-    struct fw_spool *spool = open_with(0, 0, 1);
+    static struct fw_spool *spool; // leaked on purpose: LeakSanitizer finds it here
     int64_t began_us;
     (void)state;
 
+    spool = open_with(0, 0, 1);
     pthread_mutex_lock(&fake.condition.mutex);
     fake.is_held = fake.is_deaf = true;
     pthread_mutex_unlock(&fake.condition.mutex);
@@ -822,7 +832,7 @@ static void a_deaf_store_is_left_behind(void **state)
     assert_int_equal(fw_spool_close(spool, 100), FW_ETIMEDOUT);
     assert_true(fw_monotonic_us() - began_us < 1000000);
     hold(false);
-    wait_until(is_idle, NULL, "the end of the upload"); // the spool itself is leaked on purpose
+    wait_until(is_idle, NULL, "the end of the upload");
     assert_int_equal(nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL), 0);
 }
 
