@@ -183,6 +183,15 @@ static int tls_failed(const struct fw_mqtt_client *client, struct fw_error *erro
     return fw_tls_failed(client->name, client->tls_code, error);
 }
 
+static int hung_up(const struct fw_mqtt_client *client, struct fw_error *error)
+{
+    const SSL *ssl = mosquitto_ssl_get(client->mosq);
+
+    if (!client->is_accepted && ssl != NULL && fw_tls_asked_for_certificate(ssl))
+        return fw_tls_hung_up(client->name, error);
+    return fw_fail(error, FW_ECONNECT, "%s hung up; its log says why", client->name);
+}
+
 // What libmosquitto's failure CODE comes to.
 static int failed(const struct fw_mqtt_client *client, int code, struct fw_error *error)
 {
@@ -201,7 +210,7 @@ static int failed(const struct fw_mqtt_client *client, int code, struct fw_error
         return fw_fail(error, FW_EFORMAT, "%s does not talk as an MQTT broker does; check the port",
                        client->name);
     default:
-        return fw_fail(error, FW_ECONNECT, "%s hung up; its log says why", client->name);
+        return hung_up(client, error);
     }
 }
 

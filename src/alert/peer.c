@@ -21,15 +21,26 @@ struct fw_peer {
     char name[300]; // "host:port", for messages
     // What the socket must become for TLS to go on, as poll(2)'s events: a read may have to write.
     short to_receive, to_send;
+    bool was_heard; // since the handshake
 };
+
+// Whether the connection has ended before it was of any use, for want of a certificate, maybe.
+static bool may_be_unwanted(const struct fw_peer *peer)
+{
+    return peer->ssl != NULL && !peer->was_heard && fw_tls_asked_for_certificate(peer->ssl);
+}
 
 static int hung_up(const struct fw_peer *peer, struct fw_error *error)
 {
+    if (may_be_unwanted(peer))
+        return fw_tls_hung_up(peer->name, error);
     return fw_fail(error, FW_ECONNECT, "%s hung up; its log says why", peer->name);
 }
 
 static int broken(const struct fw_peer *peer, int error_number, struct fw_error *error)
 {
+    if (may_be_unwanted(peer))
+        return fw_tls_hung_up(peer->name, error);
     return fw_fail(error, FW_ECONNECT, "the connection to %s broke: %s; check the network",
                    peer->name, strerror(error_number));
 }
@@ -229,6 +240,7 @@ static int tls_receive(struct fw_peer *peer, void *data, size_t size, size_t *do
     ERR_clear_error();
     errno = 0;
     result = SSL_read_ex(peer->ssl, data, size, done);
+    peer->was_heard |= result == 1;
     return result == 1 ? FW_OK : tls_status(peer, result, &peer->to_receive, error);
 }
 

@@ -113,6 +113,27 @@ static bool set_identity(SSL_CTX *context, const char *host)
     return X509_VERIFY_PARAM_set1_host(wanted, host, 0) == 1;
 }
 
+// The peer wants to see our certificate.
+static int note_wish(SSL *ssl, void *opaque)
+{
+    (void)opaque;
+    SSL_set_app_data(ssl, ssl);
+    return 1;
+}
+
+bool fw_tls_asked_for_certificate(const SSL *ssl)
+{
+    return SSL_get_app_data(ssl) != NULL;
+}
+
+int fw_tls_hung_up(const char *peer, struct fw_error *error)
+{
+    return fw_fail(error, FW_ECONNECT,
+                   "%s hung up right after the handshake; it may not take our certificate, or want "
+                   "one: check certificate_file and key_file",
+                   peer);
+}
+
 static int prepare(SSL_CTX *context, const struct fw_peer_options *options, struct fw_error *error)
 {
     const char *host = options->url->host;
@@ -122,6 +143,7 @@ static int prepare(SSL_CTX *context, const struct fw_peer_options *options, stru
         return fw_fail(error, FW_ENOMEM, "no memory for TLS with %s", host);
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_default_passwd_cb(context, no_passphrase);
+    SSL_CTX_set_cert_cb(context, note_wish, NULL);
     SSL_CTX_set_verify(context, options->tls_verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
     return load_files(context, options, error);
 }

@@ -12,6 +12,11 @@ int fw_tls_context(SSL_CTX **context, const struct fw_peer_options *options,
                    struct fw_error *error);
 // Names the host to the peer (RFC 6066 §3; never an address). False when memory is out.
 bool fw_tls_name_host(SSL *ssl, const char *host);
+// Whether the peer has asked for our certificate. In TLS 1.3 it looks at it after the handshake,
+// and its alert may be lost with the connection: one that ends before it was of use is told of by
+// fw_tls_hung_up() (FW_ECONNECT).
+bool fw_tls_asked_for_certificate(const SSL *ssl);
+int fw_tls_hung_up(const char *peer, struct fw_error *error);
 // Says why TLS with PEER ("host:port") failed, from OpenSSL's error CODE: FW_EAUTH when it refused
 // our certificate, FW_ECONNECT otherwise.
 int fw_tls_failed(const char *peer, unsigned long code, struct fw_error *error);

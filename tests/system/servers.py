@@ -3,8 +3,12 @@ services; and the certificates that they show."""
 import json
 import os
 import pathlib
+import shutil
 import signal
+import socket
+import ssl
 import subprocess
+import threading
 import uuid
 
 from harness import BUILD, Process, free_port, poll, port_is_open
@@ -156,6 +160,134 @@ log.console.level = info
         if tls:
             return f"amqps://{login}localhost:{self.tls_port}{vhost}"
         return f"amqp://{login}127.0.0.1:{self.port}{vhost}"
+
+
+class Redis:
+    """A Redis that has every entry on its disk before it answers. Keeps its ports and its data when
+    it is started again; USERS are lines of its ACL file."""
+
+    def __init__(self, folder, certificates, users=(), cluster=False):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.port, self.tls_port = free_port(), free_port()
+        self.process = None
+        lines = ["bind 127.0.0.1", f"port {self.port}", f"tls-port {self.tls_port}",
+                 f"tls-cert-file {certificates.server}", f"tls-key-file {certificates.server_key}",
+                 f"tls-ca-cert-file {certificates.ca}", "tls-auth-clients optional",
+                 f"dir {self.folder}", "save \"\"", "appendonly yes", "appendfsync always",
+                 *users]
+        if cluster:
+            lines += ["cluster-enabled yes", f"cluster-port {free_port()}"]
+        self.config = self.folder / "redis.conf"
+        self.config.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+    @staticmethod
+    def is_installed():
+        return shutil.which("redis-server") is not None
+
+    def start(self):
+        self.process = Process(["redis-server", self.config], self.folder / "redis.log")
+        poll(lambda: "Ready to accept connections" in self.process.text().split("started")[-1]
+             and port_is_open(self.port) and port_is_open(self.tls_port), 15,
+             lambda: f"Redis did not start: {self.process.text()[-3000:]}")
+        return self
+
+    def kill(self):
+        self.process.kill()
+
+    def stop(self):
+        if self.process:
+            self.process.kill()  # nobody needs its data any more
+
+    def url(self, login="", path="", tls=False):
+        if tls:
+            return f"rediss://{login}localhost:{self.tls_port}{path}"
+        return f"redis://{login}127.0.0.1:{self.port}{path}"
+
+
+class Mosquitto:
+    """An MQTT broker that forgets what it keeps when it is started again, but keeps its ports:
+    `port` lets everybody in, `user_port` takes the users and rights of set_users(), `tls_port` asks
+    for TLS and `client_port` for a client's certificate, too."""
+
+    def __init__(self, folder, certificates, settings=()):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.port, self.user_port = free_port(), free_port()
+        self.tls_port, self.client_port = free_port(), free_port()
+        self.process = None
+        self.passwords, self.rights = self.folder / "passwords", self.folder / "rights"
+        tls = [f"cafile {certificates.ca}", f"certfile {certificates.server}",
+               f"keyfile {certificates.server_key}", "allow_anonymous true"]
+        lines = ["per_listener_settings true", "user root", "persistence false", *settings,
+                 f"listener {self.port} 127.0.0.1", "allow_anonymous true",
+                 f"listener {self.user_port} 127.0.0.1", "allow_anonymous false",
+                 f"password_file {self.passwords}", f"acl_file {self.rights}",
+                 f"listener {self.tls_port} 127.0.0.1", *tls,
+                 f"listener {self.client_port} 127.0.0.1", *tls, "require_certificate true"]
+        self.config = self.folder / "mosquitto.conf"
+        self.config.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        self.set_users({}, "")
+
+    @staticmethod
+    def program():
+        # Debian has it outside of the path of people.
+        return shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+
+    def set_users(self, passwords, rights):
+        """PASSWORDS by user; RIGHTS are the lines of an ACL file. A running broker takes them over."""
+        self.passwords.write_text("", encoding="utf-8")
+        self.passwords.chmod(0o600)
+        for user, password in passwords.items():
+            subprocess.run(["mosquitto_passwd", "-b", str(self.passwords), user, password],
+                           check=True)
+        self.rights.write_text(rights, encoding="utf-8")
+        if self.process:
+            seen = self.process.text().count("Reloading config")
+            self.process.child.send_signal(signal.SIGHUP)
+            poll(lambda: self.process.text().count("Reloading config") > seen, 5, "the new users")
+
+    def start(self):
+        self.process = Process([self.program(), "-v", "-c", self.config],
+                               self.folder / "mosquitto.log")
+        poll(lambda: all(map(port_is_open, (self.port, self.user_port, self.tls_port,
+                                            self.client_port))), 15,
+             lambda: f"Mosquitto did not start: {self.process.text()[-3000:]}")
+        return self
+
+    def kill(self):
+        self.process.kill()
+
+    def stop(self):
+        if self.process:
+            self.process.kill()
+
+
+class TlsListener:
+    """Takes TLS connections and says nothing; `names` are the hosts that clients asked for."""
+
+    def __init__(self, certificates):
+        self.names = []
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates.server, certificates.server_key)
+        context.sni_callback = lambda socket, name, context: self.names.append(name)
+        self.listener = context.wrap_socket(socket.create_server(("127.0.0.1", 0)),
+                                            server_side=True)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            try:
+                self.listener.accept()[0].close()
+            except ssl.SSLError:
+                continue
+            except OSError:
+                return
+
+    def stop(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
 
 
 class SinkTool:
