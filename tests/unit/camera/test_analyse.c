@@ -1,9 +1,8 @@
-// From detections to reports: one appearance and one end a track, whatever happens in between. The
-// pool is played by this file: what is submitted is "analysed" at once, with the faces of the test.
+// From detections to reports: one appearance and one end a track, whatever happens in between.
 #include "camera/analyse.h"
 #include "camera/overlay.h"
-#include "detect/pool.h"
 #include "media/frame.h"
+#include "played_pool.h"
 #include "util/cancel.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -17,49 +16,6 @@
 
 #define FACES   60
 #define COLUMNS 10
-
-// ---- the pool
-
-struct fw_pool {
-    struct fw_faces faces; // that the next picture holds
-};
-
-struct fw_pool_client {
-    struct fw_pool *pool;
-    struct fw_pool_client_options options;
-};
-
-struct fw_pool_client *fw_pool_client_add(struct fw_pool *pool,
-                                          const struct fw_pool_client_options *options)
-{
-    struct fw_pool_client *client = calloc(1, sizeof(*client));
-
-    assert_non_null(client);
-    *client = (struct fw_pool_client){pool, *options};
-    return client;
-}
-
-void fw_pool_submit(struct fw_pool_client *client, struct fw_frame *frame)
-{
-    client->options.done(client->options.opaque, frame, &client->pool->faces, FW_OK, NULL);
-}
-
-bool fw_pool_client_is_busy(struct fw_pool_client *client)
-{
-    (void)client;
-    return false;
-}
-
-void fw_pool_client_remove(struct fw_pool_client *client)
-{
-    free(client);
-}
-
-struct fw_pool_stats fw_pool_client_get_stats(struct fw_pool_client *client)
-{
-    (void)client;
-    return (struct fw_pool_stats){0};
-}
 
 // ---- the camera
 
