@@ -17,6 +17,7 @@
 #include <string.h>
 
 enum { DEFAULT_THREADS = 2, MAX_READ_TRIES = 3 };
+static const int64_t PRUNE_INTERVAL_US = 3600 * FW_US_PER_S;
 
 // Opening
 
@@ -437,6 +438,21 @@ bool fw_spool_drain(struct fw_spool *spool, int64_t timeout_ms)
     return is_drained;
 }
 
+// Folders are by camera and day, as a rule: each day leaves some behind.
+static void prune(struct fw_spool *spool)
+{
+    int64_t now_us = fw_monotonic_us();
+    bool is_due;
+
+    pthread_mutex_lock(&spool->condition.mutex);
+    is_due = spool->pruned_us == 0 || now_us - spool->pruned_us >= PRUNE_INTERVAL_US;
+    if (is_due)
+        spool->pruned_us = now_us;
+    pthread_mutex_unlock(&spool->condition.mutex);
+    if (is_due)
+        fw_tree_prune(spool->tree, "pending", fw_utc_us() - PRUNE_INTERVAL_US);
+}
+
 void fw_spool_sweep(struct fw_spool *spool)
 {
     struct fw_spool_telling telling = {0};
@@ -450,4 +466,5 @@ void fw_spool_sweep(struct fw_spool *spool)
     (void)fw_spool_make_room(spool, 0, &telling);
     pthread_mutex_unlock(&spool->condition.mutex);
     fw_spool_tell(spool, &telling, FW_SPOOL_FAILED);
+    prune(spool);
 }

@@ -37,6 +37,7 @@ struct fw_spool {
     uint64_t stored, failed, evicted, retried;
     bool is_refused;
     struct fw_error error; // of the latest upload; "" when all is well
+    int64_t pruned_us;     // when empty folders were last looked for (monotonic)
     // Losses are logged together, and not one by one.
     uint64_t untold_losses;
     int64_t told_losses_us;

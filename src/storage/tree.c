@@ -440,20 +440,16 @@ static int rename_into(const struct fw_tree *tree, const char *from, char *to)
 
 int fw_tree_move(struct fw_tree *tree, const char *from, const char *to)
 {
-    char *source = fw_strdup(from), *target = fw_strdup(to);
-    int status = FW_ENOMEM, error_number;
+    char *target = fw_strdup(to);
+    int error_number;
 
-    if (source != NULL && target != NULL) {
-        pthread_mutex_lock(&tree->mutex);
-        error_number = rename_into(tree, from, target);
-        if (error_number == 0)
-            remove_empty_parents(tree, source);
-        pthread_mutex_unlock(&tree->mutex);
-        status = error_number == 0 ? FW_OK : status_of_errno(error_number);
-    }
-    free(source);
+    if (target == NULL)
+        return FW_ENOMEM;
+    pthread_mutex_lock(&tree->mutex);
+    error_number = rename_into(tree, from, target);
+    pthread_mutex_unlock(&tree->mutex);
     free(target);
-    return status;
+    return error_number == 0 ? FW_OK : status_of_errno(error_number);
 }
 
 int fw_tree_remove(struct fw_tree *tree, const char *key)
@@ -481,4 +477,47 @@ int fw_tree_empty(struct fw_tree *tree, const char *key)
         return status_of_errno(errno);
     close(fd);
     return FW_OK;
+}
+
+static void prune_below(struct fw_tree *tree, int parent, const char *name, int64_t before_us,
+                        int depth);
+
+// The folder NAME, empty or emptied by this, if nothing came or went for long.
+static void prune_folder(struct fw_tree *tree, int parent, const char *name, int64_t before_us,
+                         int depth)
+{
+    struct stat info;
+
+    if (depth > MAX_DEPTH || fstatat(parent, name, &info, AT_SYMLINK_NOFOLLOW) != 0 ||
+        !S_ISDIR(info.st_mode))
+        return;
+    prune_below(tree, parent, name, before_us, depth);
+    if (time_of(&info) >= before_us)
+        return;
+    pthread_mutex_lock(&tree->mutex); // no writer is between making it and its file
+    (void)unlinkat(parent, name, AT_REMOVEDIR);
+    pthread_mutex_unlock(&tree->mutex);
+}
+
+static void prune_below(struct fw_tree *tree, int parent, const char *name, int64_t before_us,
+                        int depth)
+{
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
+    const struct dirent *entry;
+
+    if (folder == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return; // the next time
+    }
+    while ((entry = readdir(folder)) != NULL)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            prune_folder(tree, fd, entry->d_name, before_us, depth + 1);
+    closedir(folder);
+}
+
+void fw_tree_prune(struct fw_tree *tree, const char *folder, int64_t before_us)
+{
+    prune_below(tree, tree->fd, folder[0] != '\0' ? folder : ".", before_us, 0);
 }

@@ -1,7 +1,7 @@
 // Files in a folder of ours, one a key: written whole and for good, moved, emptied, found again.
 //
 // A file is written under a name of its own, synced, renamed, and its folder synced. Keys are
-// relative paths; folders are made for them and removed when they are empty.
+// relative paths; folders are made for them, and removed when their last file is.
 #ifndef FW_STORAGE_TREE_H
 #define FW_STORAGE_TREE_H
 
@@ -49,6 +49,9 @@ int fw_tree_move(struct fw_tree *tree, const char *from, const char *to);
 int fw_tree_remove(struct fw_tree *tree, const char *key);
 // Takes the file's bytes and leaves its name: works on a full disk, too. FW_OK, FW_ENOENT, FW_EIO.
 int fw_tree_empty(struct fw_tree *tree, const char *key);
+// Removes the empty folders below FOLDER ("" for the whole tree) in which nothing has come or gone
+// since BEFORE_US, UTC.
+void fw_tree_prune(struct fw_tree *tree, const char *folder, int64_t before_us);
 // The absolute path of KEY's file, there or not; malloc'd, NULL when memory is out.
 char *fw_tree_path_of(const struct fw_tree *tree, const char *key);
 

@@ -360,7 +360,7 @@ static void pictures_go_to_disk_then_to_the_store(void **state)
     hold(false);
     assert_true(fw_spool_drain(spool, SOON_MS));
     assert_int_equal(fw_spool_state(spool, "cam/a b.jpg"), FW_SPOOL_STORED);
-    assert_false(exists("spool/pending/cam"));
+    assert_false(exists("spool/pending/cam/a b.jpg"));
     assert_true(exists("spool/cache/cam/a b.jpg"));
     assert_copy(spool, "cam/a b.jpg", 0);
     stats = stats_of(spool);
@@ -478,8 +478,35 @@ static void nothing_that_was_put_is_lost_by_a_kill(void **state)
             assert_copy(spool, key, 0);
             assert_object(key, 0);
         }
-    assert_false(exists("spool/pending"));
     close_spool(spool);
+    spool = open_with(0, 0, 2);
+    assert_false(exists("spool/pending")); // empty folders go at a start
+    close_spool(spool);
+}
+
+static void empty_folders_go_after_an_hour(void **state)
+{
+    static const char *const old[] = {"spool/pending/cam/2026/01", "spool/pending/cam/2026",
+                                      "spool/pending/cam"};
+    struct timespec times[2] = {{.tv_sec = time(NULL) - 4000}, {.tv_sec = time(NULL) - 4000}};
+    struct fw_tree *tree;
+    (void)state;
+
+    assert_int_equal(fw_tree_open(&tree, path_of("spool"), NULL, NULL), FW_OK);
+    assert_int_equal(
+        fw_tree_write(tree, "pending/cam/2026/01/a", (const uint8_t *)"a", 1, NULL, NULL, NULL),
+        FW_OK);
+    assert_int_equal(fw_tree_move(tree, "pending/cam/2026/01/a", "pending/other/a"), FW_OK);
+    assert_true(exists(old[0]));
+    for (size_t i = 0; i < sizeof(old) / sizeof(old[0]); i++)
+        assert_int_equal(utimensat(AT_FDCWD, path_of(old[i]), times, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, path_of("spool/pending/other"), times, 0), 0);
+    fw_tree_prune(tree, "pending", fw_utc_us() - 5000 * FW_US_PER_S);
+    assert_true(exists(old[0]));
+    fw_tree_prune(tree, "pending", fw_utc_us() - 3600 * FW_US_PER_S);
+    assert_false(exists(old[2]));
+    assert_true(fw_tree_has(tree, "pending/other/a"));
+    fw_tree_close(tree);
 }
 
 static void make_file(const char *name, size_t length, time_t age_s)
@@ -1009,6 +1036,7 @@ int main(void)
         TEST(bad_keys_and_empty_pictures_are_refused),
         TEST(what_waits_is_found_again),
         TEST(nothing_that_was_put_is_lost_by_a_kill),
+        TEST(empty_folders_go_after_an_hour),
         TEST(doubles_of_a_crash_are_sorted_out),
         TEST(two_spools_do_not_share_a_folder),
         TEST(uploaded_pictures_go_first_then_the_oldest_that_wait),
