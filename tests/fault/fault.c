@@ -171,6 +171,9 @@ struct SwsContext *__wrap_sws_getCachedContext(struct SwsContext *context, int f
 
 // The rest is named by its address alone: no header of its library is needed for that.
 WRAP(void *, EVP_MD_CTX_new, (void), (), NULL)
+WRAP(void *, EVP_MAC_fetch, (void *library, const char *name, const char *properties),
+     (library, name, properties), NULL)
+WRAP(void *, EVP_MAC_CTX_new, (void *mac), (mac), NULL)
 WRAP(void *, curl_easy_init, (void), (), NULL)
 WRAP(void *, curl_multi_init, (void), (), NULL)
 WRAP(void *, curl_slist_append, (void *list, const char *string), (list, string), NULL)
