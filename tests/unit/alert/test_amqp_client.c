@@ -407,7 +407,8 @@ static void heartbeats_go_both_ways(void **state)
 static void bounds_are_kept(void **state)
 {
     struct fw_amqp *amqp = ready();
-    struct fw_message message = {.type = "t", .content_type = "c", .body = "", .id = "long"};
+    char body[] = "";
+    struct fw_message message = {.type = "t", .content_type = "c", .body = body, .id = "long"};
     char key[FW_AMQP_MAX_NAME + 2], id[16];
     struct fw_error error = {0};
     size_t before, after;

@@ -14,11 +14,14 @@
 void broker_open(struct broker_fixture *f, const char *format, struct fw_sink_options options,
                  const struct broker_script *scripts, int count)
 {
+    const char *at;
     char url[128];
 
     *f = (struct broker_fixture){0};
     assert_true(broker_peer_start(&f->peer, scripts, count));
-    snprintf(url, sizeof(url), format, f->peer.port);
+    at = strstr(format, "%d");
+    assert_non_null(at);
+    snprintf(url, sizeof(url), "%.*s%d%s", (int)(at - format), format, f->peer.port, at + 2);
     f->secrets = fw_secrets_create();
     f->resolver = fw_resolver_create(NULL);
     assert_non_null(f->resolver);
