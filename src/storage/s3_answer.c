@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MINUTE_S = 60, HOUR_S = 3600, DAY_S = 86400 };
+enum { MINUTE_S = 60, HOUR_S = 3600, DAY_S = 86400, MAX_MESSAGE_BYTES = 240 };
 // S3 refuses requests that are 15 minutes off.
 static const int64_t MAX_CLOCK_OFF_S = 900;
 
@@ -263,8 +263,10 @@ static void append_source(struct fw_text *text, const struct fw_s3_answer *answe
         fw_text_appendf(text, "%s, ", answer->code);
     fw_text_appendf(text, "HTTP %ld", answer->status);
     if (has_message && answer->message[0] != '\0') {
-        fw_text_append(text, ": ");
-        fw_text_append_visible(text, answer->message);
+        struct fw_text message = FW_TEXT_INIT;
+        fw_text_append_visible(&message, answer->message);
+        fw_text_appendf(text, ": %.*s", MAX_MESSAGE_BYTES, fw_text_get(&message));
+        fw_text_free(&message);
     }
     fw_text_append(text, ")");
 }
