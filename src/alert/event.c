@@ -431,6 +431,10 @@ int fw_event_parse(struct fw_event **event, const char *json, size_t length, str
     json_t *root = json_loadb(json, length, JSON_REJECT_DUPLICATES, &reason);
 
     *event = NULL;
+    if (root != NULL && memchr(json, '\n', length) != NULL) {
+        json_decref(root);
+        return fw_fail(error, FW_EFORMAT, "a stored event is damaged: it has several lines");
+    }
     if (root == NULL && json_error_code(&reason) == json_error_out_of_memory)
         return fw_fail(error, FW_ENOMEM, "out of memory");
     if (root == NULL || !summarise(root, &summary)) {

@@ -288,6 +288,9 @@ static void damaged_events_are_refused(void **state)
         }
         json[i] = was;
     }
+    json[event->json_length] = '\n'; // fine JSON, but no line
+    assert_int_equal(fw_event_parse(&again, json, event->json_length + 1, &error), FW_EFORMAT);
+    json[event->json_length] = '\0';
     fw_event_unref(event);
 }
 
