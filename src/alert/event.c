@@ -423,26 +423,28 @@ static int take_json(struct event_owner *owner, const char *json, size_t length)
     return FW_OK;
 }
 
+static int damaged(struct fw_error *error, const char *what)
+{
+    return fw_fail(error, FW_EFORMAT, "a stored event is damaged: %s", what);
+}
+
 int fw_event_parse(struct fw_event **event, const char *json, size_t length, struct fw_error *error)
 {
     struct summary summary;
-    json_error_t reason;
+    struct fw_error reason = {0};
     struct event_owner *owner = NULL;
-    json_t *root = json_loadb(json, length, JSON_REJECT_DUPLICATES, &reason);
+    json_t *root = NULL;
+    int status = fw_json_load(&root, json, length, &reason);
 
     *event = NULL;
-    if (root != NULL && memchr(json, '\n', length) != NULL) {
+    if (status == FW_EFORMAT)
+        return damaged(error, reason.message);
+    if (status == FW_OK && (memchr(json, '\n', length) != NULL || !summarise(root, &summary))) {
         json_decref(root);
-        return fw_fail(error, FW_EFORMAT, "a stored event is damaged: it has several lines");
+        return damaged(error, "it has several lines, or a field is missing or of the wrong kind");
     }
-    if (root == NULL && json_error_code(&reason) == json_error_out_of_memory)
-        return fw_fail(error, FW_ENOMEM, "out of memory");
-    if (root == NULL || !summarise(root, &summary)) {
-        json_decref(root);
-        return fw_fail(error, FW_EFORMAT, "a stored event is damaged: %s",
-                       root == NULL ? reason.text : "a field is missing or of the wrong kind");
-    }
-    owner = owner_from(&summary);
+    if (status == FW_OK)
+        owner = owner_from(&summary);
     json_decref(root);
     if (owner == NULL || take_json(owner, json, length) != FW_OK) {
         destroy(owner);
@@ -460,9 +462,9 @@ struct fw_event *fw_event_create_left(const struct fw_event *appeared, const cha
     struct event_owner *owner = NULL;
     json_t *root, *data;
 
-    if (strcmp(appeared->type, FW_EVENT_FACE_APPEARED) != 0)
+    if (strcmp(appeared->type, FW_EVENT_FACE_APPEARED) != 0 ||
+        fw_json_load(&root, appeared->json, appeared->json_length, NULL) != FW_OK)
         return NULL;
-    root = json_loadb(appeared->json, appeared->json_length, 0, NULL);
     data = json_object_get(root, "data");
     if (data != NULL)
         owner = create(type, appeared->camera_id, now_utc_us);

@@ -29,6 +29,19 @@ json_t *fw_json_time(int64_t utc_us)
     return json_string(text);
 }
 
+int fw_json_load(json_t **root, const char *text, size_t length, struct fw_error *error)
+{
+    json_error_t reason = {0};
+
+    *root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &reason);
+    if (*root != NULL)
+        return FW_OK;
+    // Where memory was short jansson may say nothing at all.
+    if (reason.text[0] == '\0' || json_error_code(&reason) == json_error_out_of_memory)
+        return fw_fail(error, FW_ENOMEM, "out of memory");
+    return fw_fail(error, FW_EFORMAT, "no JSON: %s", reason.text);
+}
+
 void fw_json_put(struct fw_json_builder *builder, json_t *object, const char *key, json_t *value)
 {
     if (value == NULL || json_object_set_new(object, key, value) != 0)

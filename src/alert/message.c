@@ -31,18 +31,6 @@ static const char *text_at(const json_t *object, const char *key)
     return json_string_value(json_object_get(object, key));
 }
 
-static json_t *load(const struct fw_event *event, struct fw_error *error, int *status)
-{
-    json_error_t reason;
-    json_t *root = json_loadb(event->json, event->json_length, 0, &reason);
-
-    *status = FW_OK;
-    if (root == NULL)
-        *status = json_error_code(&reason) == json_error_out_of_memory ? out_of_memory(error)
-                                                                       : damaged(error, event);
-    return root;
-}
-
 // Pictures
 
 static enum fw_picture_state state_of(const struct fw_picture_source *pictures,
@@ -57,9 +45,9 @@ enum fw_picture_state fw_event_pictures_state(const struct fw_event *event,
     enum fw_picture_state whole = FW_PICTURE_STORED;
     json_t *root, *snapshot;
 
-    if (!is_face(event) || pictures == NULL)
+    if (!is_face(event) || pictures == NULL ||
+        fw_json_load(&root, event->json, event->json_length, NULL) != FW_OK)
         return FW_PICTURE_STORED;
-    root = json_loadb(event->json, event->json_length, 0, NULL);
     snapshot = json_object_get(json_object_get(root, "data"), "snapshot");
     for (int i = 0; i < KINDS && whole != FW_PICTURE_PENDING; i++) {
         const json_t *picture = json_object_get(snapshot, kinds[i]);
@@ -215,12 +203,12 @@ static int make_body(struct fw_message *message, const struct fw_event *event,
                      const struct fw_message_options *options, struct fw_error *error)
 {
     bool is_plain = options->format == FW_FORMAT_PLAIN;
-    int status = FW_OK;
-    json_t *root = load(event, error, &status), *plain = NULL;
-    json_t *snapshot = json_object_get(json_object_get(root, "data"), "snapshot");
+    json_t *root, *snapshot, *plain = NULL;
+    int status = fw_json_load(&root, event->json, event->json_length, NULL);
 
-    if (root == NULL)
-        return status;
+    if (status != FW_OK)
+        return status == FW_ENOMEM ? out_of_memory(error) : damaged(error, event);
+    snapshot = json_object_get(json_object_get(root, "data"), "snapshot");
     if (is_plain)
         keep_first(snapshot);
     if (json_is_object(snapshot) && options->pictures != NULL)

@@ -186,6 +186,9 @@ WRAP(void *, MHD_create_response_from_callback,
 WRAP(json_t *, json_object, (void), (), NULL)
 WRAP(json_t *, json_array, (void), (), NULL)
 WRAP(json_t *, json_string, (const char *text), (text), NULL)
+WRAP(json_t *, json_stringn_nocheck, (const char *text, size_t length), (text, length), NULL)
+WRAP(json_t *, json_loadb, (const char *text, size_t length, size_t flags, json_error_t *error),
+     (text, length, flags, error), NULL)
 WRAP(json_t *, json_integer, (json_int_t value), (value), NULL)
 WRAP(json_t *, json_real, (double value), (value), NULL)
 WRAP(char *, json_dumps, (const json_t *json, size_t flags), (json, flags), NULL)
