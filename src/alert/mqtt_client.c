@@ -44,6 +44,8 @@ struct fw_mqtt_client {
     bool is_accepted;        // CONNACK said yes
     int refusal;             // CONNACK's or DISCONNECT's code; 0: none
     unsigned long tls_code;  // OpenSSL's latest error, which libmosquitto takes off its queue
+    long verify_result;      // X509_V_..., of the broker's certificate
+    bool was_asked;          // for our certificate
     struct pending *pending; // the oldest first
     size_t count, capacity;
 };
@@ -122,14 +124,36 @@ static void on_log(struct mosquitto *mosq, void *opaque, int level, const char *
         client->tls_code = strtoul(line + sizeof(mark) - 1, NULL, 16);
 }
 
+// OpenSSL's callbacks: libmosquitto frees its SSL object as soon as something fails, so that what
+// went wrong has to be noted when it happens.
+
 // libmosquitto names to the peer the host that it was given, which is an address.
 static void on_tls_info(const SSL *ssl, int where, int result)
 {
-    const char *host = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    const struct fw_mqtt_client *client = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
 
     (void)result;
     if (where & SSL_CB_HANDSHAKE_START)
-        (void)fw_tls_name_host((SSL *)(uintptr_t)ssl, host);
+        (void)fw_tls_name_host((SSL *)(uintptr_t)ssl, client->host);
+}
+
+static int on_tls_verify(int is_good, X509_STORE_CTX *chain)
+{
+    const SSL *ssl = X509_STORE_CTX_get_ex_data(chain, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct fw_mqtt_client *client = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+
+    if (is_good != 1)
+        client->verify_result = X509_STORE_CTX_get_error(chain);
+    return is_good;
+}
+
+static int on_tls_certificate_wish(SSL *ssl, void *opaque)
+{
+    struct fw_mqtt_client *client = opaque;
+
+    (void)ssl;
+    client->was_asked = true;
+    return 1;
 }
 
 // What went wrong, in words
@@ -173,23 +197,20 @@ static int refused(const struct fw_mqtt_client *client, struct fw_error *error)
     }
 }
 
-static int tls_failed(const struct fw_mqtt_client *client, struct fw_error *error)
-{
-    const SSL *ssl = mosquitto_ssl_get(client->mosq);
-
-    if (ssl != NULL && SSL_get_verify_mode(ssl) == SSL_VERIFY_PEER &&
-        SSL_get_verify_result(ssl) != X509_V_OK)
-        return fw_tls_not_trusted(client->name, SSL_get_verify_result(ssl), error);
-    return fw_tls_failed(client->name, client->tls_code, error);
-}
-
 static int hung_up(const struct fw_mqtt_client *client, struct fw_error *error)
 {
-    const SSL *ssl = mosquitto_ssl_get(client->mosq);
-
-    if (!client->is_accepted && ssl != NULL && fw_tls_asked_for_certificate(ssl))
+    if (!client->is_accepted && client->was_asked)
         return fw_tls_hung_up(client->name, error);
     return fw_fail(error, FW_ECONNECT, "%s hung up; its log says why", client->name);
+}
+
+static int tls_failed(const struct fw_mqtt_client *client, struct fw_error *error)
+{
+    if (client->verify_result != X509_V_OK)
+        return fw_tls_not_trusted(client->name, client->verify_result, error);
+    if (fw_tls_is_end(client->tls_code))
+        return hung_up(client, error);
+    return fw_tls_failed(client->name, client->tls_code, error);
 }
 
 // What libmosquitto's failure CODE comes to.
@@ -326,8 +347,11 @@ static int set_tls(struct fw_mqtt_client *client, const struct fw_peer_options *
 
     if (status != FW_OK)
         return status;
-    SSL_CTX_set_app_data(client->tls, client->host);
+    SSL_CTX_set_app_data(client->tls, client);
     SSL_CTX_set_info_callback(client->tls, on_tls_info);
+    if (options->tls_verify)
+        SSL_CTX_set_verify(client->tls, SSL_VERIFY_PEER, on_tls_verify);
+    SSL_CTX_set_cert_cb(client->tls, on_tls_certificate_wish, client);
     // libmosquitto takes a reference of its own; without the second option it adds its settings.
     if (mosquitto_void_option(client->mosq, MOSQ_OPT_SSL_CTX, client->tls) != MOSQ_ERR_SUCCESS ||
         mosquitto_int_option(client->mosq, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0) != MOSQ_ERR_SUCCESS)
@@ -370,7 +394,8 @@ static int start_connecting(struct fw_mqtt_client *client, const char *address, 
     code = mosquitto_connect_async(client->mosq, address, port, KEEPALIVE_S);
     if (code == MOSQ_ERR_SUCCESS)
         return FW_OK;
-    if (code == MOSQ_ERR_ERRNO && errno != 0)
+    // EPROTO stands for all that goes wrong inside TLS.
+    if (code == MOSQ_ERR_ERRNO && errno != 0 && errno != EPROTO)
         return fw_fail(error, FW_ECONNECT, "can't connect to %s: %s; check that it is up",
                        client->name, strerror(errno));
     return failed(client, code, error);

@@ -62,6 +62,8 @@ static int tls_status(const struct fw_peer *peer, int result, short *events, str
     case SSL_ERROR_SYSCALL:
         return error_number == 0 ? hung_up(peer, error) : broken(peer, error_number, error);
     default:
+        if (fw_tls_is_end(ERR_peek_last_error()))
+            return hung_up(peer, error);
         return fw_tls_failed(peer->name, ERR_peek_last_error(), error);
     }
 }

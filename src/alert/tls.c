@@ -22,6 +22,11 @@ static bool is_refusal(unsigned long code)
     }
 }
 
+bool fw_tls_is_end(unsigned long code)
+{
+    return code == 0 || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+}
+
 int fw_tls_failed(const char *peer, unsigned long code, struct fw_error *error)
 {
     const char *reason = ERR_reason_error_string(code);
@@ -30,10 +35,8 @@ int fw_tls_failed(const char *peer, unsigned long code, struct fw_error *error)
         return fw_fail(error, FW_EAUTH,
                        "%s refused our certificate (%s); check certificate_file and key_file", peer,
                        reason);
-    if (reason == NULL || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
-        return fw_fail(error, FW_ECONNECT, "%s hung up; its log says why", peer);
     return fw_fail(error, FW_ECONNECT, "TLS with %s failed: %s; check that it speaks TLS there",
-                   peer, reason);
+                   peer, reason != NULL ? reason : "unknown reason");
 }
 
 int fw_tls_not_trusted(const char *peer, long result, struct fw_error *error)

@@ -17,6 +17,8 @@ bool fw_tls_name_host(SSL *ssl, const char *host);
 // fw_tls_hung_up() (FW_ECONNECT).
 bool fw_tls_asked_for_certificate(const SSL *ssl);
 int fw_tls_hung_up(const char *peer, struct fw_error *error);
+// Whether OpenSSL's error CODE only says that the connection has ended.
+bool fw_tls_is_end(unsigned long code);
 // Says why TLS with PEER ("host:port") failed, from OpenSSL's error CODE: FW_EAUTH when it refused
 // our certificate, FW_ECONNECT otherwise.
 int fw_tls_failed(const char *peer, unsigned long code, struct fw_error *error);

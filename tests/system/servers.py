@@ -139,12 +139,16 @@ log.console.level = info
     def signal(self, number):
         os.killpg(self.process.child.pid, number)
 
+    def is_running(self):
+        return self.process is not None and self.process.is_running()
+
     def kill(self):
         self.signal(signal.SIGKILL)
         self.process.child.wait()
+        poll(lambda: not port_is_open(self.port), 5, "the end of RabbitMQ")
 
     def stop(self):
-        if self.process and self.process.is_running():
+        if self.is_running():
             self.kill()  # nobody needs its data any more
         if self.epmd:
             self.epmd.kill()
@@ -266,10 +270,10 @@ class Mosquitto:
 class TlsListener:
     """Takes TLS connections and says nothing; `names` are the hosts that clients asked for."""
 
-    def __init__(self, certificates):
+    def __init__(self, certificate, key):
         self.names = []
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificates.server, certificates.server_key)
+        context.load_cert_chain(certificate, key)
         context.sni_callback = lambda socket, name, context: self.names.append(name)
         self.listener = context.wrap_socket(socket.create_server(("127.0.0.1", 0)),
                                             server_side=True)
