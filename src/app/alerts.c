@@ -287,6 +287,16 @@ struct fw_spool *fw_alerts_spool(struct fw_alerts *alerts)
     return alerts->spool;
 }
 
+// What is not delivered waits on the disk; people are told how much.
+static void tell_waiting(const struct fw_alerts *alerts)
+{
+    struct fw_outbox_stats stats;
+    fw_outbox_get_stats(alerts->outbox, &stats);
+    if (stats.waiting > 0)
+        fw_log_info(alerts->options.log, "%llu alerts wait on the disk for the next start",
+                    (unsigned long long)stats.waiting);
+}
+
 // Waits until every event is delivered; HURRY (may be NULL) cuts it short.
 static void drain(struct fw_alerts *alerts, int64_t timeout_ms, const struct fw_cancel *hurry)
 {
@@ -306,6 +316,7 @@ bool fw_alerts_finish(struct fw_alerts *alerts, const struct fw_alerts_times *ti
 {
     int status = fw_reporter_finish(alerts->reporter, times->reporter_ms, hurry);
     drain(alerts, times->drain_ms, hurry);
+    tell_waiting(alerts);
     return status == FW_OK;
 }
 

@@ -296,6 +296,63 @@ class DeadPort:
             connection.close()
 
 
+class Relay:
+    """A port that passes connections on to another, and misbehaves when told to. `mode`:
+    "pass"; "refuse" (hangs up on everybody at once); "silent" (takes everything and passes nothing on:
+    a half-open connection, packets dropped without a word)."""
+
+    def __init__(self, target_port):
+        self.target_port, self.mode = target_port, "pass"
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        self.connections = set()
+        self.lock = threading.Lock()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client = self.listener.accept()[0]
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        with contextlib.suppress(OSError), client:
+            if self.mode == "refuse":
+                return
+            with socket.create_connection(("127.0.0.1", self.target_port)) as server:
+                with self.lock:
+                    self.connections |= {client, server}
+                back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
+                back.start()
+                self._pump(client, server)
+                back.join()
+        with self.lock:
+            self.connections.discard(client)
+
+    def _pump(self, source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                while self.mode == "silent":
+                    time.sleep(0.02)
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def cut(self):
+        """Hangs up on everybody who is connected."""
+        with self.lock:
+            for connection in self.connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            self.connections.clear()
+
+    def stop(self):
+        self.mode = "refuse"
+        self.cut()
+        self.listener.close()
+
+
 class Daemon:
     """`faceworker run` with a configuration of its own."""
 
@@ -307,7 +364,8 @@ class Daemon:
                             **config["worker"]}
         config.setdefault("web", {})["listen"] = f"127.0.0.1:{self.port}"
         # Tests count alerts: each track makes its own, and cameras' states only where they are asked for.
-        config["alerts"] = {"cooldown_s": 0, "camera_events": False, **config.get("alerts", {})}
+        config["alerts"] = {"cooldown_s": 0, "max_per_minute": 0, "worker_max_per_minute": 0,
+                            "camera_events": False, **config.get("alerts", {})}
         self.config = self.folder / "faceworker.json"
         self.config.write_text(json.dumps(config, indent=2), encoding="utf-8")
         self.env = env
