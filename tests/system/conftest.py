@@ -146,15 +146,23 @@ def certificates(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(tmp_path_factory, certificates):
+def rabbitmq_server(tmp_path_factory, certificates):
     """One RabbitMQ for all tests, because it takes seconds to start."""
     if not RabbitMq.is_installed():
         missing("no RabbitMQ; install Debian's rabbitmq-server")
     server = RabbitMq(tmp_path_factory.mktemp("rabbitmq"), certificates,
                       users=[("we:ird@/us%er ü", CANARY), ("late", "wrong")],
                       vhosts=("/", "fa ces/1%2f"))
-    yield server.start()
+    yield server
     server.stop()
+
+
+@pytest.fixture
+def rabbitmq(rabbitmq_server):
+    """It, running, whatever the test before left behind."""
+    if not rabbitmq_server.is_running():
+        rabbitmq_server.start()
+    return rabbitmq_server
 
 
 @pytest.fixture
