@@ -90,40 +90,49 @@ static void free_camera(struct camera *camera)
     free(camera);
 }
 
-static struct camera *add_camera(struct mqtt_sink *sink, const struct fw_message *message)
+static struct camera *create_camera(const struct fw_message *message)
 {
-    struct camera *camera;
+    struct camera *camera = calloc(1, sizeof(*camera));
 
-    if (sink->camera_count == MAX_CAMERAS) {
-        fw_log_warning(sink->options.log,
-                       "more than %d cameras: the state of the others is not kept at %s",
-                       MAX_CAMERAS, host_of(sink));
-        return NULL;
-    }
-    camera = calloc(1, sizeof(*camera));
     if (camera == NULL)
         return NULL;
     camera->id = fw_strdup(message->camera_id);
     camera->name = name_in(message);
-    if (camera->id == NULL || camera->name == NULL) {
-        free_camera(camera);
-        return NULL;
-    }
-    camera->next = sink->cameras;
-    sink->cameras = camera;
-    sink->camera_count++;
-    return camera;
+    if (camera->id != NULL && camera->name != NULL)
+        return camera;
+    free_camera(camera);
+    return NULL;
 }
 
-static struct camera *camera_of(struct mqtt_sink *sink, const struct fw_message *message)
+static int add_camera(struct mqtt_sink *sink, const struct fw_message *message,
+                      struct camera **camera, struct fw_error *error)
 {
-    struct camera *camera = sink->cameras;
+    if (sink->camera_count == MAX_CAMERAS) {
+        fw_log_warning(sink->options.log,
+                       "more than %d cameras: the state of the others is not kept at %s",
+                       MAX_CAMERAS, host_of(sink));
+        return FW_OK;
+    }
+    *camera = create_camera(message);
+    if (*camera == NULL)
+        return fw_fail(error, FW_ENOMEM, "no memory for the state of a camera");
+    (*camera)->next = sink->cameras;
+    sink->cameras = *camera;
+    sink->camera_count++;
+    return FW_OK;
+}
 
+// *CAMERA becomes MESSAGE's; NULL when there is nothing to keep.
+static int find_camera(struct mqtt_sink *sink, const struct fw_message *message,
+                       struct camera **camera, struct fw_error *error)
+{
+    *camera = NULL;
     if (!sink->keeps_state || message->camera_id[0] == '\0')
-        return NULL;
-    while (camera != NULL && strcmp(camera->id, message->camera_id) != 0)
-        camera = camera->next;
-    return camera != NULL ? camera : add_camera(sink, message);
+        return FW_OK;
+    for (struct camera *one = sink->cameras; one != NULL; one = one->next)
+        if (strcmp(one->id, message->camera_id) == 0)
+            *camera = one;
+    return *camera != NULL ? FW_OK : add_camera(sink, message, camera, error);
 }
 
 static const char *state_in(const char *type)
@@ -340,20 +349,30 @@ static int publish_event(struct mqtt_sink *sink, struct delivery *delivery, stru
     return status;
 }
 
-static int start(struct mqtt_sink *sink, struct delivery *delivery, struct fw_error *error)
+// The retained messages that DELIVERY brings about.
+static int publish_consequences(struct mqtt_sink *sink, struct delivery *delivery,
+                                struct fw_error *error)
 {
-    struct camera *camera = camera_of(sink, delivery->message);
-    int status = publish_event(sink, delivery, error);
+    struct camera *camera = delivery->camera;
+    int status = FW_OK;
 
-    delivery->camera = camera;
-    if (status != FW_OK || camera == NULL)
-        return status;
     delivery->after = retained_after(camera->retained, delivery->message);
     if (sink->is_for_home_assistant && !camera->is_announced)
         status = announce(sink, camera, &delivery->ticket, error);
     if (status == FW_OK)
         status = publish_changes(sink, camera, &camera->retained, &delivery->after,
                                  &delivery->ticket, error);
+    return status;
+}
+
+static int start(struct mqtt_sink *sink, struct delivery *delivery, struct fw_error *error)
+{
+    int status = find_camera(sink, delivery->message, &delivery->camera, error);
+
+    if (status == FW_OK)
+        status = publish_event(sink, delivery, error);
+    if (status == FW_OK && delivery->camera != NULL)
+        status = publish_consequences(sink, delivery, error);
     return status;
 }
 

@@ -3,6 +3,7 @@
 
 #include "../unit/alert/amqp_frames.h"
 #include "../unit/alert/broker_peer.h"
+#include "alert/home_assistant.h"
 #include "alert/sink.h"
 #include "util/error.h"
 #include "util/resolve.h"
@@ -89,9 +90,15 @@ static int http_sink(void *opaque)
     return status == FW_ECONNECT ? FW_OK : status;
 }
 
-// OPAQUE is the URL of a scripted broker.
-static int rabbitmq_sink(void *opaque)
+// A scripted broker.
+struct broker {
+    const char *type;
+    char url[64];
+};
+
+static int broker_sink(void *opaque)
 {
+    const struct broker *broker = opaque;
     struct fw_resolver *resolver;
     struct fw_url *url = NULL;
     struct fw_error error = {0};
@@ -100,13 +107,14 @@ static int rabbitmq_sink(void *opaque)
     fault_pause(); // what the sink is given
     resolver = fw_resolver_create(NULL);
     assert_non_null(resolver);
-    assert_int_equal(fw_url_parse(&url, opaque, NULL, NULL, NULL, &error), FW_OK);
+    assert_int_equal(fw_url_parse(&url, broker->url, NULL, NULL, NULL, &error), FW_OK);
     fault_resume();
-    const struct fw_sink_options options = {.type = "rabbitmq",
+    const struct fw_sink_options options = {.type = broker->type,
                                             .name = "mq",
                                             .worker_id = "edge-1",
                                             .url = url,
                                             .exchange = "alerts",
+                                            .retain_state = true,
                                             .routing_key = "faces.{camera_id}",
                                             .timeout_ms = 3000,
                                             .resolver = resolver};
@@ -132,23 +140,75 @@ static void try_http_sink(void **state)
     fault_try(&(struct fault_scenario){.name = "http_sink", .run = http_sink, .may_survive = true});
 }
 
+static void try_broker_sink(const char *type, const char *scheme, const struct broker_step *steps)
+{
+    const struct broker_script script = {steps, false};
+    struct broker broker = {.type = type};
+    struct broker_peer peer;
+
+    assert_true(broker_peer_start(&peer, &script, 1));
+    snprintf(broker.url, sizeof(broker.url), "%s://worker:canary@127.0.0.1:%d", scheme, peer.port);
+    fault_try(&(struct fault_scenario){
+        .name = type, .run = broker_sink, .opaque = &broker, .may_survive = true});
+    broker_peer_stop(&peer);
+}
+
 static void try_rabbitmq_sink(void **state)
 {
     struct amqp_frames login = {.length = 0}, acks = {.length = 0};
-    struct broker_peer peer;
-    char url[64];
 
     (void)state;
     put_login(&login);
     put_ack(&acks, 2, true);
     const struct broker_step steps[] = {
         {"AMQP", login.data, login.length}, {"{\"a\":2}", acks.data, acks.length}, {NULL, NULL, 0}};
-    const struct broker_script script = {steps, false};
-    assert_true(broker_peer_start(&peer, &script, 1));
-    snprintf(url, sizeof(url), "amqp://worker:canary@127.0.0.1:%d", peer.port);
-    fault_try(&(struct fault_scenario){
-        .name = "rabbitmq_sink", .run = rabbitmq_sink, .opaque = url, .may_survive = true});
-    broker_peer_stop(&peer);
+    try_broker_sink("rabbitmq", "amqp", steps);
+}
+
+static void try_redis_sink(void **state)
+{
+    static const struct broker_step steps[] = {
+        {"EXEC", "+OK\r\n+OK\r\n*0\r\n", 0},
+        {"EXEC", "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$3\r\n1-1\r\n$3\r\n1-2\r\n", 0},
+        {NULL, NULL, 0}};
+
+    (void)state;
+    try_broker_sink("redis", "redis", steps);
+}
+
+static void try_mqtt_sink(void **state)
+{
+    static const char connack[] = "\x20\x03\x00\x00\x00", puback[] = "\x40\x02\x00\x01";
+    static const char pubacks[] = "\x40\x02\x00\x02\x40\x02\x00\x03";
+    static const struct broker_step steps[] = {{"MQTT", connack, sizeof(connack) - 1},
+                                               {"online", puback, sizeof(puback) - 1},
+                                               {"{\"a\":2}", pubacks, sizeof(pubacks) - 1},
+                                               {NULL, NULL, 0}};
+
+    (void)state;
+    try_broker_sink("mqtt", "mqtt", steps);
+}
+
+static int announcement(void *opaque)
+{
+    const struct fw_home_assistant_camera camera = {
+        "homeassistant", "edge-1", "front", "Front", "a", "s", "f"};
+    char *topic = NULL, *payload = NULL;
+    int status = fw_home_assistant_announce(&camera, 0, &topic, &payload);
+
+    (void)opaque;
+    assert_true((topic != NULL) == (status == FW_OK) && (payload != NULL) == (status == FW_OK));
+    free(topic);
+    free(payload);
+    return status;
+}
+
+static void try_announcement(void **state)
+{
+    (void)state;
+    // A string that can't be made at once is tried again as one that has to be repaired.
+    fault_try(
+        &(struct fault_scenario){.name = "announcement", .run = announcement, .may_survive = true});
 }
 
 static int prepare(void **state)
@@ -174,9 +234,9 @@ static int clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(try_file_sink),
-        cmocka_unit_test(try_http_sink),
-        cmocka_unit_test(try_rabbitmq_sink),
+        cmocka_unit_test(try_file_sink),     cmocka_unit_test(try_http_sink),
+        cmocka_unit_test(try_rabbitmq_sink), cmocka_unit_test(try_redis_sink),
+        cmocka_unit_test(try_mqtt_sink),     cmocka_unit_test(try_announcement),
     };
     return cmocka_run_group_tests(tests, prepare, clean);
 }
