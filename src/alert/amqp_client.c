@@ -563,11 +563,10 @@ static int take_frame(struct fw_amqp *amqp, const amqp_frame_t *frame, struct fw
     }
 }
 
-int fw_amqp_input(struct fw_amqp *amqp, const void *data, size_t length, int64_t now_us,
+int fw_amqp_input(struct fw_amqp *amqp, void *data, size_t length, int64_t now_us,
                   struct fw_error *error)
 {
-    // It is only read.
-    amqp_bytes_t left = {.len = length, .bytes = (void *)(uintptr_t)data};
+    amqp_bytes_t left = {.len = length, .bytes = data};
 
     amqp->heard_us = now_us;
     while (left.len > 0) {

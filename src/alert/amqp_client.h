@@ -39,10 +39,11 @@ struct fw_amqp;
 struct fw_amqp *fw_amqp_create(const struct fw_amqp_options *options, int64_t now_us);
 void fw_amqp_destroy(struct fw_amqp *amqp); // NULL is allowed
 
-// Takes LENGTH bytes that the broker sent at NOW_US (monotonic). FW_OK; or the connection is over:
-// FW_EAUTH (the broker refuses us: credentials, rights, a missing exchange), FW_ECONNECT (it ends
-// the connection, or talks nonsense), FW_ENOMEM. What is left to send then is a polite end.
-int fw_amqp_input(struct fw_amqp *amqp, const void *data, size_t length, int64_t now_us,
+// Takes LENGTH bytes that the broker sent at NOW_US (monotonic); they stay as they are. FW_OK; or
+// the connection is over: FW_EAUTH (the broker refuses us: credentials, rights, a missing
+// exchange), FW_ECONNECT (it ends the connection, or talks nonsense), FW_ENOMEM. What is left to
+// send then is a polite end.
+int fw_amqp_input(struct fw_amqp *amqp, void *data, size_t length, int64_t now_us,
                   struct fw_error *error);
 // What is to be sent, *LENGTH bytes, 0 if nothing; valid until the next call of another function.
 const void *fw_amqp_output(const struct fw_amqp *amqp, size_t *length);

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 
 // Whether the peer told us by a TLS alert that it does not take us for whom we say we are.
 static bool is_refusal(unsigned long code)
@@ -100,9 +101,12 @@ static bool is_address(const char *host)
 
 bool fw_tls_name_host(SSL *ssl, const char *host)
 {
-    const char *name = is_address(host) ? NULL : host;
+    char name[256]; // the longest there are have 253; a copy, for OpenSSL takes no constant
 
-    return SSL_set_tlsext_host_name(ssl, name) == 1;
+    if (is_address(host))
+        return SSL_set_tlsext_host_name(ssl, NULL) == 1;
+    return (size_t)snprintf(name, sizeof(name), "%s", host) < sizeof(name) &&
+           SSL_set_tlsext_host_name(ssl, name) == 1;
 }
 
 // Whom the certificate must be for.

@@ -52,7 +52,7 @@ static void put_frames(struct amqp_frames *frames, const uint8_t *data, size_t s
 }
 
 // Gives the bytes in pieces of PIECE. False when the connection is over.
-static bool feed(struct fw_amqp *amqp, const uint8_t *data, size_t size, size_t piece)
+static bool feed(struct fw_amqp *amqp, char *data, size_t size, size_t piece)
 {
     struct fw_error error = {0};
 
@@ -99,7 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         put_frames(&frames, data + 2, size - 2);
     else
         put_bytes(&frames, data + 2, size - 2 < sizeof(frames.data) ? size - 2 : 0);
-    if (feed(amqp, (const uint8_t *)frames.data, frames.length, data[1] + 1U))
+    if (feed(amqp, frames.data, frames.length, data[1] + 1U))
         require(fw_amqp_tick(amqp, 20 * FW_US_PER_S, NULL) == FW_OK);
     for (int i = 0; i < MESSAGES; i++)
         (void)fw_amqp_take_fate(amqp, (const char[]){(char)('a' + i), '\0'});

@@ -29,13 +29,13 @@ static struct fw_amqp *connection(const struct fw_amqp_options *options)
     return amqp;
 }
 
-static int feed(struct fw_amqp *amqp, const struct amqp_frames *frames, struct fw_error *error)
+static int feed(struct fw_amqp *amqp, struct amqp_frames *frames, struct fw_error *error)
 {
     *error = (struct fw_error){0};
     return fw_amqp_input(amqp, frames->data, frames->length, 1000, error);
 }
 
-static void feed_ok(struct fw_amqp *amqp, const struct amqp_frames *frames)
+static void feed_ok(struct fw_amqp *amqp, struct amqp_frames *frames)
 {
     struct fw_error error;
 
@@ -456,9 +456,10 @@ static void nonsense_ends_the_connection(void **state)
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct fw_amqp *amqp = cases[i].after_login ? ready() : connection(&standard);
-        struct fw_error error = {0};
-        assert_int_equal(fw_amqp_input(amqp, cases[i].bytes, cases[i].length, 0, &error),
-                         FW_ECONNECT);
+        struct amqp_frames frames = {.length = 0};
+        struct fw_error error;
+        put_bytes(&frames, cases[i].bytes, cases[i].length);
+        assert_int_equal(feed(amqp, &frames, &error), FW_ECONNECT);
         assert_non_null(strstr(error.message, "AMQP 0-9-1"));
         fw_amqp_destroy(amqp);
     }
