@@ -283,7 +283,8 @@ int fw_s3_answer_explain(const struct fw_s3_answer *answer, const struct fw_s3_p
             .code = answer->code, .status = FW_EAUTH, .advice = "set this machine's clock (NTP)"};
         explain_clock(&text, answer->clock_off_s);
     } else if (is_about_region(answer)) {
-        meaning = (struct meaning){.code = answer->code,
+        // Without the right region the server's own sentence is the best there is.
+        meaning = (struct meaning){.code = answer->region[0] != '\0' ? answer->code : NULL,
                                    .status = FW_EAUTH,
                                    .advice = "correct s3.region or s3.endpoint_url"};
         explain_region(&text, answer, place);
