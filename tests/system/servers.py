@@ -284,7 +284,7 @@ class TlsListener:
         while True:
             try:
                 self.listener.accept()[0].close()
-            except ssl.SSLError:
+            except (ssl.SSLError, ConnectionError):
                 continue
             except OSError:
                 return
