@@ -173,7 +173,7 @@ static void test_colour_bars_come_out_as_the_colours_they_are(void **state)
             const uint8_t *pixel = back->planes[0] + (ptrdiff_t)(PATCH_PX / 2) * back->strides[0] +
                                    (ptrdiff_t)3 * (bar * PATCH_PX + PATCH_PX / 2);
             for (int c = 0; c < 3; c++)
-                assert_near(pixel[2 - c], bars[bar][c], 4);
+                assert_near(pixel[2 - c], bars[bar][c], 3);
         }
         fw_frame_unref(back);
         fw_frame_unref(frame);
