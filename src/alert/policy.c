@@ -11,8 +11,6 @@ enum {
 
 static const int64_t MIN_MEMORY_US = 600 * FW_US_PER_S;
 static const int64_t MAX_MEMORY_US = 86400 * FW_US_PER_S;
-// Who stays for less is on his way.
-static const int64_t MIN_STILL_US = FW_US_PER_S;
 static const int64_t NEVER = INT64_MIN;
 
 // Boxes are one place when their centres are nearer than this share of their width...
@@ -202,7 +200,7 @@ static void learn(struct camera *camera, const struct fw_policy_face *face)
     int64_t seen_us = face->first_seen_us + face->still_us;
     struct place *place;
 
-    if (camera->options->static_after_us <= 0 || face->still_us < MIN_STILL_US)
+    if (camera->options->static_after_us <= 0)
         return;
     forget_empty_places(camera, face->now_us);
     place = find_place(camera, &first);
@@ -239,8 +237,6 @@ static bool is_poster(struct camera *camera, const struct fw_policy_face *face)
     if (!is_same(&first, &last))
         return false;
     place = find_place(camera, &first);
-    if (place != NULL)
-        place->last_seen_us = face->now_us;
     return (place != NULL && is_static(camera, place)) ||
            is_held_by_another(camera, &first, face->now_us);
 }

@@ -150,6 +150,44 @@ static void a_stolen_track_leaves_a_poster_behind(void **state)
     PLAY(&static_only, visits);
 }
 
+static void time_counts_once_and_until_the_face_moved(void **state)
+{
+    static const struct visit visits[] = {
+        {0, 190, POSTER, 160, 161, -1, "passed"},
+        {200, 390, POSTER, 130, 331, -1, "passed"}, // 290 s
+        {400, 410, POSTER, -1, 0, -1, "passed"},    // 300 s
+        {420, 430, POSTER, -1, 0, -1, "static"},
+        {440, 450, POSTER, 0.1, 440.2, -1, "passed"}, // there, but away before he was confirmed
+    };
+    static const struct visit stolen[] = {
+        {0, 700, POSTER, 600, 601, -1, "passed"},
+        {800, 810, POSTER, -1, 0, -1, "static"},
+    };
+    (void)state;
+
+    PLAY(&static_only, visits);
+    PLAY(&static_only, stolen);
+}
+
+static void short_looks_keep_a_place(void **state)
+{
+    static const struct visit visits[] = {
+        {0, 400, POSTER, -1, 0, -1, "passed"},
+        {900, 900.8, POSTER, -1, 0, -1, "static"},
+        {1400, 1400.8, POSTER, -1, 0, -1, "static"},
+        {1900, 1900.8, POSTER, -1, 0, -1, "static"},
+    };
+    static const struct visit looked_at[] = {
+        {0, 400, POSTER, -1, 0, -1, "passed"},
+        {990, 1200, POSTER, -1, 0, -1, "static"},
+        {1010, 1015, POSTER, -1, 0, -1, "static"}, // the place is not empty
+    };
+    (void)state;
+
+    PLAY(&static_only, visits);
+    PLAY(&static_only, looked_at);
+}
+
 static void people_at_a_door_are_no_posters(void **state)
 {
     // Everybody stops at the same place for two seconds and goes on.
@@ -437,6 +475,56 @@ static void random_days_keep_the_rules(void **state)
     assert_true(late > 50);
 }
 
+static void hang(struct fw_policy *policy, uint64_t track, double begin_s)
+{
+    const struct visit visit = {begin_s, 0, poster, -1, 0, -1, NULL};
+    struct fw_policy_face face = face_of(&visit, track, begin_s + 1);
+
+    assert_int_equal(fw_policy_appeared(policy, &face),
+                     begin_s > 300 ? FW_SUPPRESSED_STATIC : FW_PASSED);
+}
+
+static bool move(struct fw_policy *policy, uint64_t track, double now_s)
+{
+    const struct visit visit = {now_s - 2, 0, poster, 1, now_s, -1, NULL};
+    struct fw_policy_face face = face_of(&visit, track, now_s);
+
+    return fw_policy_moved(policy, &face);
+}
+
+// Their ends got lost.
+static void of_many_held_tracks_the_latest_are_known(void **state)
+{
+    struct fw_policy *policy = policy_of(&static_only, 0);
+    const struct visit first = {0, 0, poster, -1, 0, -1, NULL};
+    struct fw_policy_face end = face_of(&first, 1, 399);
+    (void)state;
+
+    hang(policy, 1, 0);
+    fw_policy_left(policy, &end);
+    for (uint64_t track = 2; track < 3000; track++)
+        hang(policy, track, 400);
+    assert_false(move(policy, 2, 500));
+    assert_true(move(policy, 2999, 500));
+    assert_false(move(policy, 2999, 501));
+    fw_policy_destroy(policy);
+}
+
+// A camera that is started anew counts its tracks from 1.
+static void a_track_of_the_same_number_is_another(void **state)
+{
+    struct fw_policy *policy = policy_of(&static_only, 0);
+    struct visit visit = {410, 0, door, -1, 0, -1, NULL};
+    struct fw_policy_face face = face_of(&visit, 2, 410);
+    (void)state;
+
+    hang(policy, 1, 0);
+    hang(policy, 2, 400);
+    assert_int_equal(fw_policy_appeared(policy, &face), FW_PASSED);
+    assert_false(move(policy, 2, 420));
+    fw_policy_destroy(policy);
+}
+
 // Reports that get lost must not pile up.
 static void tracks_that_never_leave_are_bounded(void **state)
 {
@@ -471,6 +559,8 @@ int main(void)
         cmocka_unit_test(one_long_look_is_enough),
         cmocka_unit_test(whoever_moves_is_no_poster),
         cmocka_unit_test(a_stolen_track_leaves_a_poster_behind),
+        cmocka_unit_test(time_counts_once_and_until_the_face_moved),
+        cmocka_unit_test(short_looks_keep_a_place),
         cmocka_unit_test(people_at_a_door_are_no_posters),
         cmocka_unit_test(empty_places_are_forgotten),
         cmocka_unit_test(a_poster_in_front_of_the_camera_all_day_stays_known),
@@ -480,6 +570,8 @@ int main(void)
         cmocka_unit_test(the_order_of_reasons_and_what_they_cost),
         cmocka_unit_test(slow_rates_let_one_through),
         cmocka_unit_test(random_days_keep_the_rules),
+        cmocka_unit_test(of_many_held_tracks_the_latest_are_known),
+        cmocka_unit_test(a_track_of_the_same_number_is_another),
         cmocka_unit_test(tracks_that_never_leave_are_bounded),
         cmocka_unit_test(reasons_have_names),
     };

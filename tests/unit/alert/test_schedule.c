@@ -210,81 +210,86 @@ static void spans_are_read(void **state)
 
 enum { U = FW_PRESENCE_UNKNOWN, ON, ST, OFF };
 
+static const struct {
+    const char *what;
+    struct {
+        int state, ms;
+    } steps[8];
+    struct {
+        int told, before, at_ms;
+    } told[5];
+    int debounce_ms;
+} presence_rows[] = {
+    {"the first online comes after a second", {{ON, 9000}}, {{ON, U, 1000}}, 10000},
+    {"a camera that never comes", {{OFF, 20000}}, {{OFF, U, 10000}}, 10000},
+    {"connecting for a while", {{OFF, 8000}, {ON, 5000}}, {{ON, U, 9000}}, 10000},
+    {"a short outage is nothing", {{ON, 5000}, {OFF, 9000}, {ON, 5000}}, {{ON, U, 1000}}, 10000},
+    {"a long one is told, and its end",
+     {{ON, 5000}, {OFF, 20000}, {ON, 5000}},
+     {{ON, U, 1000}, {OFF, ON, 15000}, {ON, OFF, 26000}},
+     10000},
+    {"stalled, then away: one outage",
+     {{ON, 5000}, {ST, 4000}, {OFF, 9000}},
+     {{ON, U, 1000}, {OFF, ON, 15000}},
+     10000},
+    {"another kind of outage has to last, too",
+     {{ON, 5000}, {ST, 12000}, {OFF, 3000}, {ST, 3000}, {OFF, 20000}},
+     {{ON, U, 1000}, {ST, ON, 15000}, {OFF, ST, 33000}},
+     10000},
+    {"flashes of pictures end no outage",
+     {{ON, 5000}, {OFF, 4000}, {ON, 500}, {OFF, 4000}, {ON, 500}, {OFF, 4000}},
+     {{ON, U, 1000}, {OFF, ON, 15000}},
+     10000},
+    {"pictures for two seconds do",
+     {{ON, 5000}, {OFF, 9000}, {ON, 2000}, {OFF, 9000}, {ON, 5000}},
+     {{ON, U, 1000}},
+     10000},
+    {"flashes do not end a told one",
+     {{ON, 5000}, {OFF, 12000}, {ON, 500}, {OFF, 12000}, {ON, 900}, {OFF, 5000}},
+     {{ON, U, 1000}, {OFF, ON, 15000}},
+     10000},
+    {"without debouncing",
+     {{ON, 5000}, {OFF, 100}, {ON, 5000}},
+     {{ON, U, 1000}, {OFF, ON, 5000}, {ON, OFF, 6100}},
+     0},
+    {"nothing known, nothing told", {{U, 60000}}, {{0, 0, 0}}, 0},
+};
+
+static void play_presence(size_t row)
+{
+    struct fw_presence_filter filter = {0};
+    const int64_t start_ms = 1000000;
+    int64_t now_ms = start_ms, until_ms = start_ms;
+    int told = 0;
+
+    for (int step = 0; step < 8 && presence_rows[row].steps[step].ms > 0; step++) {
+        fw_presence_set(&filter, (enum fw_presence)presence_rows[row].steps[step].state,
+                        now_ms * 1000);
+        for (until_ms += presence_rows[row].steps[step].ms; now_ms < until_ms; now_ms += 100) {
+            enum fw_presence before = FW_PRESENCE_UNKNOWN;
+            // Told again by a camera that says the same twice.
+            fw_presence_set(&filter, filter.current, now_ms * 1000);
+            if (!fw_presence_due(&filter, now_ms * 1000, presence_rows[row].debounce_ms * 1000,
+                                 &before))
+                continue;
+            assert_in_range(told, 0, 4);
+            if ((int)filter.told != presence_rows[row].told[told].told ||
+                (int)before != presence_rows[row].told[told].before ||
+                now_ms - start_ms != presence_rows[row].told[told].at_ms)
+                fail_msg("%s: state %d after %d at %d ms", presence_rows[row].what, filter.told,
+                         before, (int)(now_ms - start_ms));
+            told++;
+        }
+    }
+    if (presence_rows[row].told[told].told != U)
+        fail_msg("%s: told only %d times", presence_rows[row].what, told);
+}
+
 static void states_are_told_debounced(void **state)
 {
-    static const struct {
-        const char *what;
-        struct {
-            int state, ms;
-        } steps[8];
-        struct {
-            int told, before, at_ms;
-        } told[5];
-        int debounce_ms;
-    } rows[] = {
-        {"the first online comes after a second", {{ON, 9000}}, {{ON, U, 1000}}, 10000},
-        {"a camera that never comes", {{OFF, 20000}}, {{OFF, U, 10000}}, 10000},
-        {"connecting for a while", {{OFF, 8000}, {ON, 5000}}, {{ON, U, 9000}}, 10000},
-        {"a short outage is nothing",
-         {{ON, 5000}, {OFF, 9000}, {ON, 5000}},
-         {{ON, U, 1000}},
-         10000},
-        {"a long one is told, and its end",
-         {{ON, 5000}, {OFF, 20000}, {ON, 5000}},
-         {{ON, U, 1000}, {OFF, ON, 15000}, {ON, OFF, 26000}},
-         10000},
-        {"stalled, then away: one outage",
-         {{ON, 5000}, {ST, 4000}, {OFF, 9000}},
-         {{ON, U, 1000}, {OFF, ON, 15000}},
-         10000},
-        {"another kind of outage has to last, too",
-         {{ON, 5000}, {ST, 12000}, {OFF, 3000}, {ST, 3000}, {OFF, 20000}},
-         {{ON, U, 1000}, {ST, ON, 15000}, {OFF, ST, 33000}},
-         10000},
-        {"flashes of pictures end no outage",
-         {{ON, 5000}, {OFF, 4000}, {ON, 500}, {OFF, 4000}, {ON, 500}, {OFF, 4000}},
-         {{ON, U, 1000}, {OFF, ON, 15000}},
-         10000},
-        {"pictures for two seconds do",
-         {{ON, 5000}, {OFF, 9000}, {ON, 2000}, {OFF, 9000}, {ON, 5000}},
-         {{ON, U, 1000}},
-         10000},
-        {"flashes do not end a told one",
-         {{ON, 5000}, {OFF, 12000}, {ON, 500}, {OFF, 12000}, {ON, 900}, {OFF, 5000}},
-         {{ON, U, 1000}, {OFF, ON, 15000}},
-         10000},
-        {"without debouncing",
-         {{ON, 5000}, {OFF, 100}, {ON, 5000}},
-         {{ON, U, 1000}, {OFF, ON, 5000}, {ON, OFF, 6100}},
-         0},
-        {"nothing known, nothing told", {{U, 60000}}, {{0, 0, 0}}, 0},
-    };
     (void)state;
-
-    for (size_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
-        struct fw_presence_filter filter = {0};
-        int64_t now_ms = 0, until_ms = 0;
-        int told = 0;
-        for (int step = 0; step < 8 && rows[row].steps[step].ms > 0; step++) {
-            fw_presence_set(&filter, (enum fw_presence)rows[row].steps[step].state, now_ms * 1000);
-            for (until_ms += rows[row].steps[step].ms; now_ms < until_ms; now_ms += 100) {
-                enum fw_presence before = FW_PRESENCE_UNKNOWN;
-                // Told again by a camera that says the same twice.
-                fw_presence_set(&filter, filter.current, now_ms * 1000);
-                if (!fw_presence_due(&filter, now_ms * 1000, rows[row].debounce_ms * 1000, &before))
-                    continue;
-                assert_in_range(told, 0, 4);
-                if ((int)filter.told != rows[row].told[told].told ||
-                    (int)before != rows[row].told[told].before ||
-                    now_ms != rows[row].told[told].at_ms)
-                    fail_msg("%s: state %d after %d at %d ms", rows[row].what, filter.told, before,
-                             (int)now_ms);
-                told++;
-            }
-        }
-        if (rows[row].told[told].told != U)
-            fail_msg("%s: told only %d times", rows[row].what, told);
-    }
+    for (size_t row = 0; row < sizeof(presence_rows) / sizeof(presence_rows[0]); row++)
+        play_presence(row);
 }
 
 int run_schedule_tests(void)
