@@ -370,8 +370,10 @@ class Daemon:
         self.config.write_text(json.dumps(config, indent=2), encoding="utf-8")
         self.env = env
         self.process = None
+        self.was_killed = False
 
     def start(self, wait=True):
+        self.was_killed = False
         self.process = Process([FACEWORKER, "run", "-c", self.config],
                                self.folder / "faceworker.log", env=self.env)
         if wait:
@@ -448,9 +450,14 @@ class Daemon:
         self.process.child.wait(timeout_s)
         return self.process.child.returncode
 
+    def kill(self):
+        """kill -9; what it left is looked at by whoever killed it."""
+        self.process.kill()
+        self.was_killed = True
+
     def stop(self, expect=0):
         """Stops it by SIGTERM and checks that it takes less than 2 s and ends cleanly."""
-        if not self.process:
+        if not self.process or self.was_killed:
             return
         if self.process.is_running():
             began = time.monotonic()
