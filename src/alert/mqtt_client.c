@@ -11,7 +11,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,7 +133,7 @@ static void on_tls_info(const SSL *ssl, int where, int result)
 
     (void)result;
     if (where & SSL_CB_HANDSHAKE_START)
-        (void)fw_tls_name_host((SSL *)(uintptr_t)ssl, client->host);
+        (void)fw_tls_name_host(mosquitto_ssl_get(client->mosq), client->host);
 }
 
 static int on_tls_verify(int is_good, X509_STORE_CTX *chain)
