@@ -308,7 +308,7 @@ int fw_spool_put(struct fw_spool *spool, const char *key, const uint8_t *data, s
     status = reserve(spool, key, length, &item, &telling, error);
     pthread_mutex_unlock(&spool->condition.mutex);
     fw_spool_tell(spool, &telling, FW_SPOOL_FAILED);
-    if (status != FW_OK)
+    if (item == NULL)
         return status;
     status = write_pending(spool, key, data, length, error);
     pthread_mutex_lock(&spool->condition.mutex);
