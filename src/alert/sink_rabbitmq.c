@@ -393,8 +393,12 @@ static int rabbitmq_deliver(void *state, const struct fw_message *messages, size
 {
     struct rabbitmq_sink *sink = state;
     struct round round = {.messages = messages, .count = count, .results = results};
-    int status = be_connected(sink, cancel, error);
+    int status;
 
+    // One that was lost since the last call is no failure of this one.
+    if (sink->amqp != NULL && exchange_bytes(sink, NULL) != FW_OK)
+        disconnect(sink);
+    status = be_connected(sink, cancel, error);
     if (status == FW_OK) {
         take_leftovers(sink, &round);
         status = run(sink, &round, cancel, error);
