@@ -181,6 +181,8 @@ int fw_dispatcher_destroy(struct fw_dispatcher *dispatcher, int64_t timeout_ms)
         status = FW_ETIMEDOUT;
     }
     if (status == FW_OK) {
+        // The next dispatcher shall not find what this one has delivered.
+        (void)fw_outbox_flush(dispatcher->options.outbox, left_ms(until_us));
         free_dispatcher(dispatcher);
         return FW_OK;
     }

@@ -204,7 +204,26 @@ void fw_outbox_db_close(struct fw_outbox_db *db)
 
 bool fw_outbox_db_is_damage(int code)
 {
-    return (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
+    switch (code & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL:
+    case SQLITE_NOMEM:
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+    case SQLITE_INTERRUPT:
+    case SQLITE_IOERR:
+    case SQLITE_FULL:
+    case SQLITE_CANTOPEN:
+    case SQLITE_NOLFS:
+        return false;
+    default:
+        return true;
+    }
 }
 
 // Integrity
@@ -286,8 +305,7 @@ int fw_outbox_db_inspect(struct fw_outbox_db *db, int64_t timeout_ms,
     *is_checked = true;
     if (code == SQLITE_OK && *state == FW_OUTBOX_FILE_GOOD)
         code = quick_check(db, limit, &is_good, is_checked);
-    // SQLITE_ERROR: tables that make no sense; our own SQL is right.
-    if (!is_good || fw_outbox_db_is_damage(code) || (code & 0xff) == SQLITE_ERROR) {
+    if (!is_good || fw_outbox_db_is_damage(code)) {
         *state = FW_OUTBOX_FILE_DAMAGED;
         code = SQLITE_OK;
     }

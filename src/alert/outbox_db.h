@@ -69,7 +69,8 @@ int fw_outbox_db_open(struct fw_outbox_db *db, const char *path, bool is_read_on
 // The settings that the outbox wants, for a file that is ours to write. A code.
 int fw_outbox_db_settle(struct fw_outbox_db *db);
 void fw_outbox_db_close(struct fw_outbox_db *db);
-// True for what a damaged file answers.
+// True for what a damaged file answers: all that is neither the disk's, nor memory's, nor another
+// process's doing. Our own SQL is right.
 bool fw_outbox_db_is_damage(int code);
 
 // Says what the file is, looking no longer than TIMEOUT_MS for damage (*IS_CHECKED: all of it was

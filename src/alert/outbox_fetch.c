@@ -67,6 +67,7 @@ static int read_rows(struct fw_outbox *outbox, const struct fw_outbox_ask *ask,
                      struct fw_outbox_record *records, size_t *count)
 {
     int64_t queue = fw_outbox_queue_id(&outbox->ids, ask->queue), skip = -1;
+    int64_t last = ask->after_seq;
     sqlite3_stmt *statement;
     int code = prepare_reader(outbox);
 
@@ -80,6 +81,9 @@ static int read_rows(struct fw_outbox *outbox, const struct fw_outbox_ask *ask,
         return code;
     while ((code = sqlite3_step(statement)) == SQLITE_ROW && *count < ask->max) {
         code = read_row(outbox, statement, queue, &records[*count]);
+        if (code == SQLITE_OK && records[*count].seq <= last)
+            code = SQLITE_CORRUPT; // an index out of order: the caller would read in circles
+        last = records[*count].seq;
         ++*count;
         if (code != SQLITE_OK)
             break;

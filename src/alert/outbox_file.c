@@ -409,7 +409,9 @@ static int change(struct fw_outbox_file *file, const struct fw_outbox_query *que
     while (status == FW_OK && count > 0) {
         int code = SQLITE_OK;
         status = list_chunk(file, query, last, seqs, &count, error);
-        if (status == FW_OK && count > 0) {
+        if (status == FW_OK && count > 0 && seqs[count - 1] <= last)
+            code = SQLITE_CORRUPT; // an index out of order
+        if (status == FW_OK && count > 0 && code == SQLITE_OK) {
             last = seqs[count - 1];
             code = change_chunk(file, sql, seqs, count, query->sink, changes);
         }

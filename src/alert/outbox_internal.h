@@ -89,10 +89,13 @@ int fw_outbox_move_aside(struct fw_outbox *outbox, const char *why, struct fw_er
 int fw_outbox_ready(struct fw_outbox *outbox);
 // Closes it, for the next fw_outbox_ready().
 void fw_outbox_unready(struct fw_outbox *outbox);
-// Looks whether the file is damaged, and moves it aside then, or when FORCED. A code.
-int fw_outbox_replace_damaged(struct fw_outbox *outbox, bool forced);
+// Moves the damaged file aside, for the next fw_outbox_ready() to begin a new one. A code.
+int fw_outbox_replace(struct fw_outbox *outbox);
 // Reads the counts anew; with IS_NEW the dispatcher is to fetch anew, too. A code.
 int fw_outbox_recount(struct fw_outbox *outbox, bool is_new);
+// CODE, or SQLITE_FULL: SQLite may say only that it can't open or write a file where the disk has
+// no room for it.
+int fw_outbox_reason(const struct fw_outbox *outbox, int code);
 // The sentence for CODE, the latest failure of the connection.
 void fw_outbox_explain(const struct fw_outbox *outbox, int code, char *text, size_t size);
 

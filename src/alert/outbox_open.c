@@ -40,8 +40,7 @@ static int touch(const struct fw_outbox *outbox)
     return SQLITE_OK;
 }
 
-// SQLite says only that it can't open or write a file where the disk has no room for it.
-static int with_reason(const struct fw_outbox *outbox, int code)
+int fw_outbox_reason(const struct fw_outbox *outbox, int code)
 {
     bool has_failed = code != SQLITE_OK && outbox->db.handle != NULL;
 
@@ -143,8 +142,11 @@ static int end_tracks(struct fw_outbox *outbox)
     while ((code = fw_outbox_db_start(&outbox->db, FW_SQL_NEXT_TRACK, &statement, "i", last)) ==
                SQLITE_OK &&
            (code = sqlite3_step(statement)) == SQLITE_ROW) {
-        last = sqlite3_column_int64(statement, 0);
-        code = end_track(outbox, (const char *)sqlite3_column_text(statement, 1));
+        int64_t seq = sqlite3_column_int64(statement, 0);
+        code = SQLITE_CORRUPT; // an index out of order would keep us here for ever
+        if (seq > last)
+            code = end_track(outbox, (const char *)sqlite3_column_text(statement, 1));
+        last = seq;
         sqlite3_reset(statement);
         if (code != SQLITE_OK)
             return code;
@@ -269,31 +271,47 @@ static void run_checker(void *opaque)
     pthread_mutex_unlock(&outbox->state.mutex);
 }
 
-int fw_outbox_ready(struct fw_outbox *outbox)
+static void start_checker(struct fw_outbox *outbox)
 {
-    int code;
+    if (outbox->is_checked || outbox->checker != NULL)
+        return;
+    if (fw_thread_start(&outbox->checker, "outbox-check", outbox->options.log, run_checker,
+                        outbox) != FW_OK)
+        fw_log_warning(outbox->options.log, "no thread to check %s for damage", outbox->path);
+}
 
-    if (outbox->is_ready)
-        return SQLITE_OK;
-    code = open_checked(outbox);
+static int open_all(struct fw_outbox *outbox)
+{
+    int code = open_checked(outbox);
+
     if (code == SQLITE_OK)
         code = number(outbox);
     if (code == SQLITE_OK)
         code = adopt(outbox);
     if (code == SQLITE_OK)
         code = fw_outbox_recount(outbox, !outbox->was_replaced);
+    return code;
+}
+
+int fw_outbox_ready(struct fw_outbox *outbox)
+{
+    int code;
+
+    if (outbox->is_ready)
+        return SQLITE_OK;
+    code = open_all(outbox);
+    // The check of a file looks at its pages, not at what they mean.
+    if (fw_outbox_db_is_damage(code) && fw_outbox_replace(outbox) == SQLITE_OK)
+        code = open_all(outbox);
     if (code != SQLITE_OK)
-        return with_reason(outbox, code);
-    pthread_mutex_lock(&outbox->state.mutex);
-    outbox->is_stored = true;
-    pthread_mutex_unlock(&outbox->state.mutex);
+        return fw_outbox_reason(outbox, code);
     remember_file(outbox);
     outbox->is_ready = outbox->was_open = true;
     outbox->was_replaced = false;
-    if (!outbox->is_checked && outbox->checker == NULL &&
-        fw_thread_start(&outbox->checker, "outbox-check", outbox->options.log, run_checker,
-                        outbox) != FW_OK)
-        fw_log_warning(outbox->options.log, "no thread to check %s for damage", outbox->path);
+    pthread_mutex_lock(&outbox->state.mutex);
+    outbox->is_stored = true;
+    pthread_mutex_unlock(&outbox->state.mutex);
+    start_checker(outbox);
     return SQLITE_OK;
 }
 
@@ -309,16 +327,10 @@ void fw_outbox_unready(struct fw_outbox *outbox)
     outbox->is_ready = false;
 }
 
-int fw_outbox_replace_damaged(struct fw_outbox *outbox, bool forced)
+int fw_outbox_replace(struct fw_outbox *outbox)
 {
-    enum fw_outbox_file_state state = FW_OUTBOX_FILE_DAMAGED;
-    bool is_checked;
-    int code = SQLITE_OK;
+    int code = put_aside(outbox, FW_OUTBOX_FILE_DAMAGED);
 
-    if (!forced)
-        code = fw_outbox_db_inspect(&outbox->db, -1, &state, &is_checked);
-    if (code == SQLITE_OK && state != FW_OUTBOX_FILE_GOOD)
-        code = put_aside(outbox, FW_OUTBOX_FILE_DAMAGED);
     if (code == SQLITE_OK)
         fw_outbox_unready(outbox); // opened anew with all that belongs to it
     return code;

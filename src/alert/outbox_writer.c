@@ -17,6 +17,7 @@ enum {
     RESERVE_MS = 5000,
     EXPIRE_EVENTS = 1000, // at once, so that what is posted does not wait for long
     EXPIRE_ROUNDS = 20,
+    EVENT_BYTES = 4096,    // with pictures' names and many faces
     FREE_PAGES_MIN = 2048, // more than these, and a quarter of the file, go back to the disk
     VACUUM_PAGES = 512,
 };
@@ -149,27 +150,45 @@ static void recover(struct fw_outbox *outbox)
         fw_log_info(outbox->options.log, "the outbox can be written again");
 }
 
+// A connection that can still read is kept: the dispatcher reads on what is there. Else a fresh one
+// forgets whatever was wrong with this one.
+static void check_connection(struct fw_outbox *outbox)
+{
+    int64_t any;
+
+    if (outbox->db.handle == NULL || !outbox->is_ready ||
+        fw_outbox_db_integer(&outbox->db, "SELECT seq FROM event LIMIT 1", &any) != SQLITE_OK)
+        fw_outbox_unready(outbox);
+}
+
+// Without the reserve the log of the database is kept short: it takes as much room as the events.
+static void use_reserve(struct fw_outbox *outbox)
+{
+    fw_outbox_release_reserve(outbox);
+    outbox->has_reserve = false;
+    if (outbox->db.handle != NULL)
+        (void)fw_outbox_db_exec(&outbox->db, "PRAGMA wal_checkpoint(TRUNCATE);"
+                                             "PRAGMA wal_autocheckpoint = 64");
+}
+
 // After a failed transaction: makes the next try more likely to succeed.
 static void treat(struct fw_outbox *outbox, int code)
 {
-    int kind = code & 0xff;
-
+    code = fw_outbox_reason(outbox, code);
     if (outbox->db.handle != NULL && !sqlite3_get_autocommit(outbox->db.handle))
         (void)fw_outbox_db_exec(&outbox->db, "ROLLBACK");
-    if (fw_outbox_db_is_damage(code) || (kind == SQLITE_ERROR && outbox->db.handle != NULL)) {
+    if (fw_outbox_db_is_damage(code)) {
         outbox->next_try_us = fw_monotonic_us() + RETRY_MS * FW_US_PER_MS;
-        code = fw_outbox_replace_damaged(outbox, fw_outbox_db_is_damage(code));
+        code = fw_outbox_replace(outbox);
         if (code == SQLITE_OK)
             return;
     } else if (outbox->has_reserve &&
-               (kind == SQLITE_FULL || kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN)) {
-        fw_outbox_release_reserve(outbox);
-        outbox->has_reserve = false;
+               ((code & 0xff) == SQLITE_FULL || (code & 0xff) == SQLITE_IOERR)) {
+        use_reserve(outbox);
         return;
     }
     degrade(outbox, code);
-    if (kind != SQLITE_BUSY && kind != SQLITE_FULL)
-        fw_outbox_unready(outbox); // a fresh connection forgets whatever was wrong with this one
+    check_connection(outbox);
 }
 
 // The lock is held, save while the disk is at work.
@@ -251,13 +270,23 @@ static struct fw_outbox_expiry expiry_of(const struct fw_outbox *outbox)
     };
 }
 
+// As many events as are above the bound by a cautious guess of their size: what goes is gone.
+static int64_t count_above(const struct fw_outbox *outbox)
+{
+    int64_t count = (outbox->stats.bytes - outbox->options.max_bytes) / EVENT_BYTES + 1;
+
+    return count < EXPIRE_EVENTS ? count : EXPIRE_EVENTS;
+}
+
 static int expire_some(struct fw_outbox *outbox, bool any_age, int64_t *count)
 {
-    const struct fw_outbox_expiry expiry = expiry_of(outbox);
+    struct fw_outbox_expiry expiry = expiry_of(outbox);
     struct fw_outbox_tally tally = {0};
     int code = fw_outbox_db_exec(&outbox->db, "BEGIN IMMEDIATE");
 
     *count = 0;
+    if (any_age)
+        expiry.max_events = count_above(outbox);
     if (code == SQLITE_OK)
         code = fw_outbox_store_expire(&outbox->db, &outbox->ids, &expiry, any_age, count, &tally);
     if (code == SQLITE_OK)
@@ -370,9 +399,11 @@ static void restore_reserve(struct fw_outbox *outbox)
         return;
     outbox->next_reserve_us = now_us + RESERVE_MS * FW_US_PER_MS;
     outbox->has_reserve = fw_outbox_make_reserve(outbox);
-    if (outbox->has_reserve)
-        fw_log_info(outbox->options.log, "the outbox has its reserve of %lld MB again",
-                    (long long)(outbox->options.reserve_bytes / 1000000));
+    if (!outbox->has_reserve)
+        return;
+    (void)fw_outbox_db_exec(&outbox->db, "PRAGMA wal_autocheckpoint = 1000");
+    fw_log_info(outbox->options.log, "the outbox has its reserve of %lld MB again",
+                (long long)(outbox->options.reserve_bytes / 1000000));
 }
 
 void fw_outbox_upkeep(struct fw_outbox *outbox)
@@ -385,7 +416,7 @@ void fw_outbox_upkeep(struct fw_outbox *outbox)
     outbox->is_damaged = false;
     pthread_mutex_unlock(&outbox->state.mutex);
     if (is_damaged && outbox->is_ready)
-        code = fw_outbox_replace_damaged(outbox, false);
+        code = fw_outbox_replace(outbox);
     if (code == SQLITE_OK)
         code = fw_outbox_ready(outbox);
     if (code == SQLITE_OK)

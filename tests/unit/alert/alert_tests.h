@@ -17,7 +17,6 @@ struct fw_event_input left_input_of(const struct fw_event *appeared);
 // The event itself.
 struct fw_event *event_of(const char *camera, uint64_t track);
 
-int run_dispatcher_tests(void);
 int run_message_tests(void);
 
 #endif

@@ -9,7 +9,6 @@ int main(void)
 
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return EXIT_FAILURE;
-    failed += run_dispatcher_tests();
     curl_global_cleanup();
     return failed != 0;
 }
