@@ -61,10 +61,11 @@ def s3(tmp_path):
 
 @pytest.fixture
 def config(walker, relay, queue, s3):
-    """Two busy cameras (faces come and go several times a second), a broker behind the relay, S3."""
+    """Two busy cameras (faces come and go several times a second), one of them with pictures: more than
+    a busy machine keeps up with would be left out by intention. A broker behind the relay, S3."""
     return {
         "cameras": [{"id": f"walk-{index}", "test_video": str(walker), "test_video_realtime": False,
-                     "analyze_fps": 0, "save_snapshots": True} for index in range(2)],
+                     "analyze_fps": 0, "save_snapshots": index == 0} for index in range(2)],
         "detector": {"input_size": 320},
         "mq": {"url": f"amqp://guest:guest@127.0.0.1:{relay.port}/", "exchange": queue,
                "queue": queue, "declare": True, "timeout_s": 1},
@@ -159,8 +160,9 @@ def assert_pictures(events, s3):
     count, client = 0, s3.client()
     for event in events:
         snapshot = event["data"]["snapshot"]
-        if snapshot is None:  # the end that is told after a crash has no picture of its own
-            assert event["data"]["reason"] == "worker_restarted"
+        if event["data"]["camera"]["id"] != "walk-0" or \
+                event["data"].get("reason") == "worker_restarted":
+            assert snapshot is None  # the end that is told after a crash has no picture of its own
             continue
         assert snapshot["state"] in ("stored", "pending"), event
         for kind in ("full", "full_annotated", "face", "face_annotated"):
