@@ -395,12 +395,15 @@ static int rabbitmq_deliver(void *state, const struct fw_message *messages, size
     struct round round = {.messages = messages, .count = count, .results = results};
     int status;
 
-    // One that was lost since the last call is no failure of this one.
-    if (sink->amqp != NULL && exchange_bytes(sink, NULL) != FW_OK)
-        disconnect(sink);
+    if (sink->amqp != NULL) {
+        // One that was lost since the last call is no failure of this one.
+        const bool is_lost = exchange_bytes(sink, NULL) != FW_OK;
+        take_leftovers(sink, &round);
+        if (is_lost)
+            disconnect(sink);
+    }
     status = be_connected(sink, cancel, error);
     if (status == FW_OK) {
-        take_leftovers(sink, &round);
         status = run(sink, &round, cancel, error);
         if (status != FW_OK && status != FW_ECANCELED && status != FW_EFULL)
             disconnect(sink);

@@ -78,6 +78,7 @@ def assert_order(taken, messages):
         assert first == sent
 
 
+@pytest.mark.sanitizer
 def test_messages_arrive_whole_and_in_order(sink, channel, name):
     messages = make_messages(64, cameras=3)
     messages[0].update(camera_id="gate.1", type="camera.offline")
@@ -287,6 +288,7 @@ def test_a_blocked_broker_is_waited_for_and_nothing_is_sent_twice(sink, channel,
     assert len(taken) == len(messages), "some came twice"
 
 
+@pytest.mark.sanitizer
 def test_a_frozen_broker_is_left_after_the_timeout(sink, channel, rabbitmq, name):
     messages = make_messages(64, cameras=8)
     tool = sink(timeout_ms=1000)
@@ -327,6 +329,7 @@ def test_a_lost_connection_is_noticed_while_idle(sink, channel, rabbitmq, name):
     assert len(take_all(channel, name)) == 2
 
 
+@pytest.mark.sanitizer
 def test_tls(sink, channel, rabbitmq, certificates, name):
     url, login = rabbitmq.url(tls=True), rabbitmq.url(login="", tls=True)
     trusted = {"ca_file": certificates.ca}
