@@ -9,7 +9,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
-from conftest import missing
+from conftest import CANARY, missing
 from harness import poll
 from s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, FakeS3, S3Server, SpoolTool
 
@@ -344,3 +344,32 @@ def test_requests_are_signed_in_full(fake, open_spool):
                  "x-amz-meta-sha256", "x-amz-security-token"):
         assert name in headers["authorization"].split("SignedHeaders=")[1].split(",")[0].split(";")
     assert "X-Amz-Security-Token=to%2Fken%2B%3D%3D&" in spool.url("a b.png")
+
+
+# The daemon
+
+@pytest.mark.sanitizer
+def test_alerts_bring_urls_of_stored_pictures(own_s3, run_daemon, walker, start_backend):
+    own_s3.start(secret_key=CANARY)
+    backend = start_backend()
+    daemon = run_daemon({
+        "backend_alert_url": backend.url,
+        "cameras": [{"id": "door", "test_video": str(walker), "save_snapshots": True}],
+        "alerts": {"snapshot_wait_s": 10},
+        "s3": {"enabled": True, "bucket": BUCKET, "prefix": "gate 1/", "endpoint_url": own_s3.url,
+               "access_key": ACCESS_KEY, "secret_key": CANARY, "presign_s": 600}})
+    poll(lambda: len(backend.events()) >= 2, 60, lambda: daemon.log()[-3000:])
+    keys = set()
+    for event in backend.events():
+        snapshot = event["data"]["snapshot"]
+        assert snapshot["state"] == "stored"
+        for name in ("full", "full_annotated", "face", "face_annotated"):
+            picture = snapshot[name]
+            status, body = fetch(picture["url"])
+            assert status == 200
+            assert hashlib.sha256(body).hexdigest() == picture["sha256"]
+            assert picture["key"].startswith("gate 1/door/20")
+            keys.add(picture["key"])
+    assert len(keys) == 4 * len(backend.events())
+    assert daemon.metrics()["faceworker_snapshots_stored_total"] >= len(keys)
+    assert daemon.readiness()[0]
