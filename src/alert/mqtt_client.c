@@ -288,10 +288,12 @@ static void confirm_at_once(const struct fw_mqtt_client *client)
 static int wait_and_service(struct fw_mqtt_client *client, struct fw_deadline *deadline,
                             struct fw_error *error)
 {
-    int status = FW_OK;
+    int status;
 
     confirm_at_once(client);
-    if (!has_buffered(client))
+    if (has_buffered(client)) // a broker that never stops talking must not keep us
+        status = fw_deadline_passed(deadline) ? deadline->interrupted : FW_OK;
+    else
         status = fw_deadline_poll(deadline, mosquitto_socket(client->mosq), wanted_events(client));
     if (status != FW_OK)
         return fw_fail(error, status, "%s: %s; check that it is well and the network", client->name,
@@ -480,11 +482,6 @@ int fw_mqtt_connect(struct fw_mqtt_client **client, const struct fw_mqtt_options
     return status == FW_ENOTSUP ? FW_EAUTH : status;
 }
 
-bool fw_mqtt_is_v5(const struct fw_mqtt_client *client)
-{
-    return client->version == MQTT_PROTOCOL_V5;
-}
-
 // Publishing
 
 static bool reserve(struct fw_mqtt_client *client)
@@ -508,7 +505,7 @@ static int send_publication(struct fw_mqtt_client *client,
     mosquitto_property *properties = NULL;
     int code = MOSQ_ERR_SUCCESS;
 
-    if (publication->content_type != NULL && fw_mqtt_is_v5(client))
+    if (publication->content_type != NULL && client->version == MQTT_PROTOCOL_V5)
         code = mosquitto_property_add_string(&properties, MQTT_PROP_CONTENT_TYPE,
                                              publication->content_type);
     if (code == MOSQ_ERR_SUCCESS)
@@ -552,7 +549,7 @@ void fw_mqtt_close(struct fw_mqtt_client *client)
 {
     if (client == NULL)
         return;
-    if (client->is_accepted && fw_mqtt_is_v5(client))
+    if (client->is_accepted && client->version == MQTT_PROTOCOL_V5)
         (void)mosquitto_disconnect_v5(client->mosq, MQTT_RC_DISCONNECT_WITH_WILL_MSG, NULL);
     mosquitto_destroy(client->mosq);
     SSL_CTX_free(client->tls);

@@ -48,8 +48,6 @@ struct fw_mqtt_client;
 // FW_ECONNECT, FW_ENOENT, FW_EFORMAT, FW_ETIMEDOUT, FW_ECANCELED, FW_EIO, FW_ENOMEM.
 int fw_mqtt_connect(struct fw_mqtt_client **client, const struct fw_mqtt_options *options,
                     struct fw_deadline *deadline, struct fw_error *error);
-// Whether the broker speaks MQTT 5. One of 3.1.1 acknowledges also what it does not let us publish.
-bool fw_mqtt_is_v5(const struct fw_mqtt_client *client);
 // Sends or queues; does not wait. FW_OK, also when this publication can't be (TICKET says so);
 // FW_ECONNECT, FW_ENOMEM.
 int fw_mqtt_publish(struct fw_mqtt_client *client, const struct fw_mqtt_publication *publication,

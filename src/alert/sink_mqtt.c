@@ -420,8 +420,9 @@ static int deliver_part(struct mqtt_sink *sink, const struct fw_message *message
         return status;
     }
     for (size_t i = 0; i < count; i++) {
-        int settled = settle(sink, &deliveries[i], &results[i], error);
-        status = settled != FW_OK ? settled : status;
+        // The sentence is about what is returned.
+        int settled = settle(sink, &deliveries[i], &results[i], status == FW_OK ? error : NULL);
+        status = status == FW_OK ? settled : status;
     }
     return status;
 }

@@ -152,13 +152,12 @@ static int refused(struct redis_sink *sink, const char *text, struct fw_error *e
 {
     const char *advice = fw_redis_advice(text);
 
-    if (advice != NULL)
-        hang_up(sink);
-    if (advice != NULL)
-        return fw_fail(error, FW_EAUTH, "%s refuses us with %.*s: %s", host_of(sink),
-                       (int)strcspn(text, " "), text, advice);
-    return fw_fail(error, FW_EIO, "%s can't take alerts now (%.150s); it is asked again later",
-                   host_of(sink), text);
+    if (advice == NULL)
+        return fw_fail(error, FW_EIO, "%s can't take alerts now (%.150s); it is asked again later",
+                       host_of(sink), text);
+    hang_up(sink);
+    return fw_fail(error, FW_EAUTH, "%s refuses us with %.*s: %s", host_of(sink),
+                   (int)strcspn(text, " "), text, advice);
 }
 
 // The answer to a command on which everything else depends.
