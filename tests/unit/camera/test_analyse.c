@@ -96,16 +96,15 @@ static void end(struct fixture *fixture)
     fw_faces_free(&fixture->pool.faces);
 }
 
-// One picture with the pool's faces, STRIPES px wide stripes for sharpness (0: plain grey).
-static void show_picture(struct fixture *fixture, int stripes)
+// One picture with the pool's faces, and stripes of LIGHT (100: plain grey) for sharpness.
+static void show_picture(struct fixture *fixture, int light)
 {
     struct fw_frame *frame = fw_frame_create(FW_PIXEL_I420, 640, 400);
 
     assert_non_null(frame);
     for (int plane = 0; plane < 3; plane++) {
         for (int at = 0; at < frame->strides[plane] * fw_frame_row_count(frame, plane); at++)
-            frame->planes[plane][at] =
-                (uint8_t)(plane == 0 && stripes > 0 && at / stripes % 2 ? 200 : 100);
+            frame->planes[plane][at] = (uint8_t)(plane == 0 && at / 3 % 2 ? light : 100);
     }
     fixture->time_us += 100000;
     frame->capture_mono_us = fixture->time_us;
@@ -125,7 +124,7 @@ static void show(struct fixture *fixture, int faces, int count)
         assert_int_equal(fw_faces_add(&fixture->pool.faces, &face), FW_OK);
     }
     for (int i = 0; i < count; i++)
-        show_picture(fixture, 0);
+        show_picture(fixture, 100);
 }
 
 // The next COUNT pictures hold one face, its centre first at X and STEP px further in each.
@@ -136,7 +135,7 @@ static void walk(struct fixture *fixture, float x, float step, int count)
 
         fw_faces_clear(&fixture->pool.faces);
         assert_int_equal(fw_faces_add(&fixture->pool.faces, &face), FW_OK);
-        show_picture(fixture, 0);
+        show_picture(fixture, 100);
     }
 }
 
@@ -245,7 +244,8 @@ static void faces_appear_in_their_zone(void **state)
     fw_analyse_end(fixture.analyse);
     assert_int_equal(fixture.appeared[1], 1);
     assert_int_equal(fixture.left[1], 1);
-    assert_int_equal(fixture.zone[1], 1); // where it appeared
+    assert_int_equal(fixture.zone[1], 1);  // where it appeared
+    assert_int_equal(fixture.moved[1], 0); // it had before
     end(&fixture);
 }
 
@@ -275,7 +275,8 @@ static void what_never_appeared_never_leaves(void **state)
     (void)state;
     begin_with(&fixture, zones, 1, 0);
     walk(&fixture, 100, 5, 20);
-    fw_analyse_advance(fixture.analyse, fixture.time_us + 20 * FW_US_PER_S);
+    fixture.time_us += 20 * FW_US_PER_S;
+    fw_analyse_advance(fixture.analyse, fixture.time_us);
     walk(&fixture, 100, 5, 20);
     fw_analyse_end(fixture.analyse);
     assert_each_told(fixture.appeared, FACES, 0);
@@ -292,7 +293,7 @@ static void poor_faces_wait_for_a_better_picture(void **state)
     begin_with(&fixture, NULL, 0, 0.05f);
     show(&fixture, many, 10); // grey on grey
     assert_each_told(fixture.appeared, many, 0);
-    show_picture(&fixture, 3);
+    show_picture(&fixture, 200);
     assert_each_told(fixture.appeared, many, 1);
     assert_int_equal(fixture.without_picture, 0);
     assert_true(fixture.last.quality >= 0.05f);
@@ -301,6 +302,54 @@ static void poor_faces_wait_for_a_better_picture(void **state)
     assert_each_told(fixture.appeared, many, 1);
     assert_each_told(fixture.left, many, 1);
     end(&fixture);
+}
+
+// All the pictures that are kept are others'.
+static void late_comers_are_told_whole(void **state)
+{
+    struct fixture fixture;
+
+    (void)state;
+    begin_with(&fixture, NULL, 0, 0.05f);
+    show(&fixture, 8, 3);
+    show_picture(&fixture, 200);
+    show(&fixture, 12, 3);
+    assert_int_equal(fixture.appeared[9], 0);
+    show_picture(&fixture, 200);
+    assert_each_told(fixture.appeared, 12, 1);
+    assert_in_range(fixture.last.track, 9, 12);
+    assert_true(fixture.last.quality >= 0.05f);
+    assert_int_equal(fixture.without_picture, 0);
+    fw_analyse_end(fixture.analyse);
+    assert_each_told(fixture.left, 12, 1);
+    end(&fixture);
+}
+
+static float quality_told_of(int light, float min_quality, int better_light)
+{
+    struct fixture fixture;
+    float quality;
+
+    begin_with(&fixture, NULL, 0, min_quality);
+    show(&fixture, 1, 0);
+    for (int i = 0; i < 3; i++)
+        show_picture(&fixture, light);
+    show_picture(&fixture, better_light);
+    assert_int_equal(fixture.appeared[1], 1);
+    quality = fixture.last.quality;
+    fw_analyse_end(fixture.analyse);
+    end(&fixture);
+    return quality;
+}
+
+// Even when it is not so much better that it would be kept for that.
+static void the_picture_that_is_good_enough_is_told(void **state)
+{
+    float poor = quality_told_of(120, 0, 120), good = quality_told_of(121, 0, 121);
+
+    (void)state;
+    assert_true(poor < good && good < poor * 1.15f);
+    assert_true(quality_told_of(120, good, 121) == good);
 }
 
 static void moving_away_is_told_once(void **state)
@@ -349,6 +398,8 @@ int main(void)
         cmocka_unit_test(a_zone_counts_what_is_strong_enough_for_it),
         cmocka_unit_test(what_never_appeared_never_leaves),
         cmocka_unit_test(poor_faces_wait_for_a_better_picture),
+        cmocka_unit_test(late_comers_are_told_whole),
+        cmocka_unit_test(the_picture_that_is_good_enough_is_told),
         cmocka_unit_test(moving_away_is_told_once),
         cmocka_unit_test(one_bad_box_moves_nobody),
     };
