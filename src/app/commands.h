@@ -12,6 +12,7 @@ int fw_command_check(int argc, char **argv);
 int fw_command_detect(int argc, char **argv);
 int fw_command_probe(int argc, char **argv);
 int fw_command_models(int argc, char **argv);
+int fw_command_outbox(int argc, char **argv);
 int fw_command_version(int argc, char **argv);
 
 #endif

@@ -20,6 +20,7 @@ static const struct command commands[] = {
     {"detect", "find faces in pictures, folders or a video", fw_command_detect},
     {"probe", "say what a camera address offers, and what is wrong with it", fw_command_probe},
     {"models", "list, fetch and verify the detector's model files", fw_command_models},
+    {"outbox", "list, retry, export or remove the events of a worker's outbox", fw_command_outbox},
     {"version", "print the versions of the program and of its libraries", fw_command_version},
     {"help", "show this text, or the help of a command", help},
 };
