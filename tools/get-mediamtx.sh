@@ -7,6 +7,7 @@
 # This is for tests and the demo. Users take a release binary (docs/publishing.md).
 set -eu
 
+here=$(dirname "$0")
 version=1.20.1
 hls_version=1.7.0 # the hls.js that this version of MediaMTX names
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/faceworker/mediamtx-$version
@@ -26,28 +27,7 @@ if [ "${1:-}" = --no-build ]; then
     exit 1
 fi
 
-as_root=
-[ "$(id -u)" -eq 0 ] || as_root=sudo
 say() { echo "mediamtx: $*" >&2; }
-
-# Debian 12's own Go is too old to fetch the toolchain that the module asks for; its backports' is not.
-install_go() {
-    say "installing Go from Debian's backports"
-    site=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' |
-        grep -v security | head -n 1)
-    # shellcheck source=/dev/null
-    release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-    echo "deb $site $release-backports main" |
-        $as_root tee /etc/apt/sources.list.d/faceworker-backports.list >/dev/null
-    $as_root apt-get update -q >&2
-    $as_root apt-get install -q -y --no-install-recommends -t "$release-backports" golang-go >&2
-}
-
-go_is_new_enough() {
-    command -v go >/dev/null 2>&1 || return 1
-    minor=$(go env GOVERSION | sed 's/^go1\.\([0-9]*\).*/\1/')
-    [ "$minor" -ge 21 ]
-}
 
 # npm fetches hls.js; where there is none, a Python wheel that carries one stands in for it.
 npm_pack() {
@@ -60,7 +40,7 @@ npm_pack() {
     PATH="$work/node/bin:$PATH" npm pack --silent "$1" >&2
 }
 
-go_is_new_enough || install_go
+"$here/need-go.sh"
 work=$(mktemp -d)
 trap 'chmod -R u+w "$work" && rm -rf "$work"' EXIT
 

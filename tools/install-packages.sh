@@ -6,7 +6,8 @@
 # arm64 is what cross-building for that architecture and running the result takes: besides its own
 # list the libraries of `build`, without OpenCV, and cmocka, all of the architecture arm64.
 #
-# Needs root or sudo only when something is missing.
+# Needs root or sudo only when something is missing. Servers that come with it are neither started nor
+# enabled: the tests run their own.
 set -eu
 
 here=$(dirname "$0")
@@ -42,5 +43,19 @@ echo "Installing Debian packages:$missing"
 export DEBIAN_FRONTEND=noninteractive
 [ -z "$foreign" ] || $as_root dpkg --add-architecture "$foreign"
 $as_root apt-get update -q
+# Debian starts a server as soon as it is installed, unless this says no.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+    trap '$as_root rm -f "$policy"' EXIT
+    $as_root chmod 755 "$policy"
+fi
 # shellcheck disable=SC2086 # a list of package names
 $as_root apt-get install -q -y --no-install-recommends $missing
+for package in $missing; do
+    case $package in
+    rabbitmq-server | redis-server | mosquitto)
+        ! command -v systemctl >/dev/null 2>&1 || $as_root systemctl -q disable "$package" || true
+        ;;
+    esac
+done

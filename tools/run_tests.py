@@ -122,7 +122,7 @@ def fetch_centerface():
 
 
 def phase_prepare():
-    """Python packages of the tests, CenterFace's weights, and MediaMTX."""
+    """Python packages of the tests, CenterFace's weights, and the servers that Debian lacks."""
     requirements = ROOT / "tests" / "requirements.txt"
     stamp = VENV / "installed.txt"
     wanted = requirements.read_text(encoding="utf-8")
@@ -134,6 +134,7 @@ def phase_prepare():
         stamp.write_text(wanted, encoding="utf-8")
     result = Count(passed=1) if fetch_centerface() else Count(failed=1)
     result.add(check(["tools/get-mediamtx.sh"]))
+    result.add(check(["tools/get-versitygw.sh"]))
     return result
 
 

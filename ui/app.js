@@ -9,7 +9,8 @@ const HIDDEN_POLL_MS = 5000;
 const REQUEST_TIMEOUT_MS = 5000;
 const STILL_EVERY_MS = 1000;
 const STREAM_RETRY_MS = 3000;
-const ALERTS_SHOWN = 50;
+const ALERTS_STEP = 50;
+const ALERTS_MOST = 500; // what the API gives at once
 
 const STATES = {
     connecting: {label: "Connecting", level: "busy", text: "Connecting to the camera…"},
@@ -25,6 +26,7 @@ const alertRows = new Map();
 const viewer = {camera: null, opener: null};
 let isConnected = false;
 let alertsSeen = false;
+let alertsShown = ALERTS_STEP;
 let requestNumber = 0;
 
 // Text
@@ -313,9 +315,22 @@ function renderCameras(answer) {
 
 // Alerts
 
+const TITLES = {
+    "faceworker.face.appeared": "Face appeared",
+    "faceworker.camera.online": "Camera online",
+    "faceworker.camera.offline": "Camera offline",
+    "faceworker.camera.stalled": "Camera stalled",
+    "faceworker.camera.tampered": "Camera tampered with",
+    "faceworker.worker.started": "Worker started",
+    "faceworker.worker.heartbeat": "Worker alive",
+};
+
+// Which colour an event has.
+const KINDS = {appeared: "appeared", offline: "trouble", stalled: "trouble", tampered: "trouble"};
+
 function titleOf(event, data) {
-    if (event.type === "faceworker.face.appeared")
-        return "Face appeared";
+    if (event.type in TITLES)
+        return TITLES[event.type];
     if (event.type === "faceworker.face.left") {
         return isNumber(data.duration_s) ? `Face left after ${lasting(data.duration_s)}` :
             "Face left";
@@ -333,10 +348,12 @@ function describe(event) {
         .find(Boolean) || null;
     return {
         title: titleOf(event, data),
-        kind: String(event.type || "").endsWith(".left") ? "left" : "appeared",
+        kind: KINDS[String(event.type || "").split(".").pop()] || "left",
         where: [camera.name || camera.id, camera.location].filter(Boolean).join(" · "),
         detail: [track !== undefined ? `Track ${track}` : "",
-            isNumber(face.score) ? `score ${face.score.toFixed(2)}` : ""]
+            isNumber(face.score) ? `score ${face.score.toFixed(2)}` : "",
+            data.zone ? `zone ${data.zone}` : "",
+            track === undefined && data.reason ? data.reason : ""]
             .filter(Boolean).join(" · "),
         time: new Date(event.time),
         thumb: keyOf("face_annotated", "face"),
@@ -407,8 +424,9 @@ function renderEvents(answer) {
             `${fresh.length} new alerts, the latest: ${fresh[0].title}, ${fresh[0].where}`);
     alertsSeen = true;
     setText(byId("alert-count"), events.length ? "newest first" : "");
+    byId("alerts-older").hidden = !answer.next || alertsShown >= ALERTS_MOST;
     setText(byId("alerts-empty"),
-        "No face has been seen yet. Alerts appear here as soon as one is.");
+        "Nothing has happened yet. Faces and cameras' troubles appear here as soon as they come.");
     byId("alerts-empty").hidden = events.length > 0;
 }
 
@@ -552,7 +570,7 @@ function connectionLost() {
 
 async function poll() {
     const [cameras, events, ready] = await Promise.all([
-        ask("/api/v1/cameras"), ask(`/api/v1/events?limit=${ALERTS_SHOWN}`), ask("/readyz", true),
+        ask("/api/v1/cameras"), ask(`/api/v1/events?limit=${alertsShown}`), ask("/readyz", true),
     ]);
     isConnected = true;
     document.title = "faceworker";
@@ -579,6 +597,10 @@ async function pollForEver() {
 document.addEventListener("visibilitychange", () => {
     schedulePictures();
     renderViewerCamera();
+});
+byId("alerts-older").addEventListener("click", () => {
+    alertsShown = Math.min(alertsShown + ALERTS_STEP, ALERTS_MOST);
+    alertsSeen = false; // what comes now is old
 });
 prepareViewer();
 pollForEver();

@@ -1,9 +1,11 @@
-// Alerts as lines of a file (JSON Lines), each appended by one write and synced before it counts.
+// Alerts as lines of a file (JSON Lines), a batch appended by one write and synced before it
+// counts.
 //
 // One process writes, which a lock sees to: half a line is taken back by its length, and that must
 // not cut off another's. Others read, rotate or remove the file as they like: before each line the
 // path is looked at again, and opened anew when another file (or none) lies there.
 #include "alert/sink.h"
+#include "util/folder.h"
 #include "util/log.h"
 #include "util/text.h"
 #include <errno.h>
@@ -13,6 +15,8 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+enum { MAX_BATCH = 256 }; // each message takes two of the 1024 parts that Linux writes at once
 
 struct file_sink {
     char *path;
@@ -38,22 +42,6 @@ static void close_file(struct file_sink *sink)
     if (sink->fd >= 0)
         close(sink->fd);
     sink->fd = -1;
-}
-
-// Makes the folders above PATH. Returns the errno of the first that could not be made, else 0.
-static int make_parents(char *path)
-{
-    int error_number = 0;
-
-    for (char *at = path + 1; *at != '\0'; at++) {
-        if (*at != '/')
-            continue;
-        *at = '\0';
-        if (mkdir(path, 0755) != 0 && errno != EEXIST && error_number == 0)
-            error_number = errno;
-        *at = '/';
-    }
-    return error_number;
 }
 
 // Ends the line that a crash may have left without an end: what follows begins a line of its own.
@@ -89,7 +77,7 @@ static int lock_file(const struct file_sink *sink, struct fw_error *error)
 static int open_file(struct file_sink *sink, struct fw_error *error)
 {
     struct stat info;
-    int folder_error = make_parents(sink->path);
+    int folder_error = fw_make_parents(sink->path);
     int status;
 
     // Without O_NONBLOCK a named pipe that nobody reads would hold us here for good.
@@ -119,7 +107,7 @@ static bool was_replaced(const struct file_sink *sink)
            ours.st_ino != there.st_ino || ours.st_dev != there.st_dev;
 }
 
-// Takes back what was written after LENGTH, so that a line is in the file whole or not at all.
+// Takes back what was written after LENGTH, so that a batch is in the file whole or not at all.
 static void undo(struct file_sink *sink, off_t length)
 {
     if (ftruncate(sink->fd, length) != 0)
@@ -128,10 +116,26 @@ static void undo(struct file_sink *sink, off_t length)
     close_file(sink); // opening mends the tail
 }
 
-static int append(struct file_sink *sink, const struct fw_event *event, struct fw_error *error)
+// Puts MESSAGES' bodies, each with NEWLINE, into PARTS; returns the bytes in all.
+static size_t gather(struct iovec *parts, const struct fw_message *messages, size_t count,
+                     char *newline)
 {
-    struct iovec parts[2] = {{.iov_base = event->json, .iov_len = event->json_length},
-                             {.iov_base = (char[]){'\n'}, .iov_len = 1}};
+    size_t total = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        parts[2 * i] = (struct iovec){.iov_base = messages[i].body, .iov_len = messages[i].length};
+        parts[2 * i + 1] = (struct iovec){.iov_base = newline, .iov_len = 1};
+        total += messages[i].length + 1;
+    }
+    return total;
+}
+
+static int append(struct file_sink *sink, const struct fw_message *messages, size_t count,
+                  struct fw_error *error)
+{
+    struct iovec parts[2 * MAX_BATCH];
+    char newline = '\n';
+    const size_t total = gather(parts, messages, count, &newline);
     off_t length = lseek(sink->fd, 0, SEEK_END);
     ssize_t written;
     int error_number;
@@ -139,10 +143,10 @@ static int append(struct file_sink *sink, const struct fw_event *event, struct f
     if (length < 0)
         return fail(sink, errno, "seek in", error);
     do
-        written = writev(sink->fd, parts, 2);
+        written = writev(sink->fd, parts, (int)(2 * count));
     while (written < 0 && errno == EINTR);
     error_number = errno;
-    if (written >= 0 && (size_t)written < event->json_length + 1)
+    if (written >= 0 && (size_t)written < total)
         error_number = ENOSPC; // what else cuts a write to a file
     else if (written >= 0 && fdatasync(sink->fd) == 0)
         return FW_OK;
@@ -152,21 +156,24 @@ static int append(struct file_sink *sink, const struct fw_event *event, struct f
     return fail(sink, error_number, "write to", error);
 }
 
-static int file_deliver(void *state, const struct fw_event *event, struct fw_cancel *cancel,
-                        struct fw_error *error)
+static int file_deliver(void *state, const struct fw_message *messages, size_t count, int *results,
+                        struct fw_cancel *cancel, struct fw_error *error)
 {
     struct file_sink *sink = state;
+    int status = FW_OK;
     (void)cancel; // the disk can't be interrupted
 
     if (sink->fd >= 0 && was_replaced(sink))
         close_file(sink);
-    if (sink->fd < 0) {
-        int status = open_file(sink, error);
-        // What was fine at the start is not refused for good.
-        if (status != FW_OK)
-            return status == FW_EINVAL ? FW_EIO : status;
-    }
-    return append(sink, event, error);
+    if (sink->fd < 0)
+        status = open_file(sink, error);
+    if (status == FW_EINVAL)
+        status = FW_EIO; // what was fine at the start is not refused for good
+    if (status == FW_OK)
+        status = append(sink, messages, count, error);
+    for (size_t i = 0; i < count; i++)
+        results[i] = status;
+    return status;
 }
 
 static void file_close(void *state)
@@ -199,6 +206,7 @@ static int file_open(void **state, const struct fw_sink_options *options, struct
 
 const struct fw_sink_backend fw_sink_file = {
     .type = "file",
+    .max_batch = MAX_BATCH,
     .open = file_open,
     .deliver = file_deliver,
     .close = file_close,

@@ -10,6 +10,9 @@
 #include "util/text.h"
 #include "util/url.h"
 #include <curl/curl.h>
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +23,9 @@ static const int64_t MAX_CONNECT_MS = 5000;
 struct http_sink {
     CURL *easy;
     CURLM *multi;
-    struct curl_slist *headers;
+    struct curl_slist *headers;      // of the request under way
+    struct fw_secret *authorization; // its header line; NULL: none
+    const struct fw_secret *hmac_secret;
     const struct fw_url *url;
     int64_t timeout_ms;
     int64_t retry_after_ms;
@@ -43,16 +48,6 @@ static size_t skip_body(char *data, size_t size, size_t count, void *opaque)
     return sink->body_bytes > MAX_BODY_BYTES ? 0 : size * count;
 }
 
-static int add_header(struct http_sink *sink, const char *line)
-{
-    struct curl_slist *longer = curl_slist_append(sink->headers, line);
-
-    if (longer == NULL)
-        return FW_ENOMEM;
-    sink->headers = longer;
-    return FW_OK;
-}
-
 // A line break in a token would begin a header of its own.
 static bool is_header_value(const char *text)
 {
@@ -62,10 +57,9 @@ static bool is_header_value(const char *text)
     return true;
 }
 
-static int add_token(struct http_sink *sink, const struct fw_secret *token, struct fw_error *error)
+static int take_token(struct http_sink *sink, const struct fw_secret *token, struct fw_error *error)
 {
     struct fw_text line = FW_TEXT_INIT;
-    int status;
 
     if (!fw_secret_is_set(token))
         return FW_OK;
@@ -75,13 +69,93 @@ static int add_token(struct http_sink *sink, const struct fw_secret *token, stru
                        "or variable that it comes from");
     fw_text_append(&line, "Authorization: Bearer ");
     fw_text_append(&line, fw_secret_reveal(token));
-    status = line.failed ? FW_ENOMEM : add_header(sink, fw_text_get(&line));
+    sink->authorization = line.failed ? NULL : fw_secret_create(NULL, fw_text_get(&line));
     fw_text_free(&line);
-    return status == FW_OK ? FW_OK : fw_fail(error, status, "no memory for the token");
+    return sink->authorization != NULL ? FW_OK
+                                       : fw_fail(error, FW_ENOMEM, "no memory for the token");
+}
+
+static bool add_header(struct http_sink *sink, const char *name, const char *value)
+{
+    struct fw_text line = FW_TEXT_INIT;
+    struct curl_slist *longer = NULL;
+
+    fw_text_appendf(&line, "%s:%s%s", name, value[0] != '\0' ? " " : "", value);
+    if (!line.failed)
+        longer = curl_slist_append(sink->headers, fw_text_get(&line));
+    fw_text_free(&line);
+    if (longer != NULL)
+        sink->headers = longer;
+    return longer != NULL;
+}
+
+enum { DIGEST_BYTES = 32 };
+
+// HMAC-SHA256 of "TIME.BODY".
+static bool digest(const struct fw_secret *secret, const char *time_text,
+                   const struct fw_message *message, unsigned char result[DIGEST_BYTES])
+{
+    const char *key = fw_secret_reveal(secret);
+    char hash[] = "SHA256";
+    const OSSL_PARAM parameters[] = {OSSL_PARAM_utf8_string(OSSL_MAC_PARAM_DIGEST, hash, 6),
+                                     OSSL_PARAM_END};
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    EVP_MAC_CTX *context = mac != NULL ? EVP_MAC_CTX_new(mac) : NULL;
+    size_t length = 0;
+    bool is_done =
+        context != NULL &&
+        EVP_MAC_init(context, (const unsigned char *)key, strlen(key), parameters) == 1 &&
+        EVP_MAC_update(context, (const unsigned char *)time_text, strlen(time_text)) == 1 &&
+        EVP_MAC_update(context, (const unsigned char *)".", 1) == 1 &&
+        EVP_MAC_update(context, (const unsigned char *)message->body, message->length) == 1 &&
+        EVP_MAC_final(context, result, &length, DIGEST_BYTES) == 1;
+
+    EVP_MAC_CTX_free(context);
+    EVP_MAC_free(mac);
+    return is_done && length == DIGEST_BYTES;
+}
+
+// The time is part of what is signed, so that a recorded request can't be used again for long.
+static bool add_signature(struct http_sink *sink, const struct fw_message *message)
+{
+    unsigned char result[DIGEST_BYTES];
+    char time_text[24], value[sizeof(time_text) + 8 + 2 * sizeof(result)];
+    int length;
+
+    if (!fw_secret_is_set(sink->hmac_secret))
+        return true;
+    snprintf(time_text, sizeof(time_text), "%lld", (long long)(fw_utc_us() / FW_US_PER_S));
+    if (!digest(sink->hmac_secret, time_text, message, result))
+        return false;
+    length = snprintf(value, sizeof(value), "t=%s,v1=", time_text);
+    for (size_t i = 0; i < sizeof(result); i++)
+        length += snprintf(value + length, sizeof(value) - (size_t)length, "%02x", result[i]);
+    return add_header(sink, "X-Faceworker-Signature", value);
+}
+
+// libcurl takes the whole list anew for each request.
+static bool set_headers(struct http_sink *sink, const struct fw_message *message)
+{
+    struct curl_slist *longer;
+
+    curl_slist_free_all(sink->headers);
+    sink->headers = NULL;
+    if (!add_header(sink, "Content-Type", message->content_type) ||
+        !add_header(sink, "Expect", "") || // no "100 Continue" to wait for
+        !add_header(sink, "X-Faceworker-Event-Id", message->id) ||
+        !add_header(sink, "Idempotency-Key", message->id) || !add_signature(sink, message))
+        return false;
+    if (sink->authorization == NULL)
+        return true;
+    longer = curl_slist_append(sink->headers, fw_secret_reveal(sink->authorization));
+    if (longer != NULL)
+        sink->headers = longer;
+    return longer != NULL;
 }
 
 // Everything that stays the same from event to event.
-static CURLcode prepare(struct http_sink *sink, const char *url)
+static CURLcode prepare(struct http_sink *sink, const struct fw_sink_options *options,
+                        const char *url)
 {
     const long connect_ms =
         (long)(sink->timeout_ms < MAX_CONNECT_MS ? sink->timeout_ms : MAX_CONNECT_MS);
@@ -94,7 +168,6 @@ static CURLcode prepare(struct http_sink *sink, const char *url)
     SET(CURLOPT_URL, url);
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_POST, 1L);
-    SET(CURLOPT_HTTPHEADER, sink->headers);
     SET(CURLOPT_USERAGENT, "faceworker/" FW_VERSION);
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_TIMEOUT_MS, (long)sink->timeout_ms);
@@ -104,6 +177,14 @@ static CURLcode prepare(struct http_sink *sink, const char *url)
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_WRITEFUNCTION, skip_body);
     SET(CURLOPT_WRITEDATA, sink);
+    SET(CURLOPT_SSL_VERIFYPEER, options->tls_verify ? 1L : 0L);
+    SET(CURLOPT_SSL_VERIFYHOST, options->tls_verify ? 2L : 0L);
+    if (options->ca_file != NULL) {
+        SET(CURLOPT_CAINFO, options->ca_file);
+        SET(CURLOPT_CAPATH, NULL); // in place of the system's, not beside them
+    }
+    SET(CURLOPT_SSLCERT, options->certificate_file);
+    SET(CURLOPT_SSLKEY, options->key_file);
 #undef SET
     return code;
 }
@@ -116,6 +197,7 @@ static void http_close(void *state)
     if (sink->multi != NULL)
         curl_multi_cleanup(sink->multi);
     curl_slist_free_all(sink->headers);
+    fw_secret_destroy(sink->authorization);
     free(sink);
 }
 
@@ -128,17 +210,15 @@ static int build(struct http_sink *sink, const struct fw_sink_options *options,
 
     sink->easy = curl_easy_init();
     sink->multi = curl_multi_init();
-    if (sink->easy == NULL || sink->multi == NULL ||
-        add_header(sink, "Content-Type: application/cloudevents+json; charset=utf-8") != FW_OK ||
-        add_header(sink, "Expect:") != FW_OK) // no "100 Continue" to wait for
+    if (sink->easy == NULL || sink->multi == NULL)
         return fw_fail(error, FW_ENOMEM, "no memory for the sink '%s'", options->name);
-    status = add_token(sink, options->token, error);
+    status = take_token(sink, options->token, error);
     if (status != FW_OK)
         return status;
     url = fw_url_reveal(options->url, NULL, NULL);
     if (url == NULL)
         return fw_fail(error, FW_ENOMEM, "no memory for the sink '%s'", options->name);
-    code = prepare(sink, fw_secret_reveal(url));
+    code = prepare(sink, options, fw_secret_reveal(url));
     fw_secret_destroy(url);
     if (code != CURLE_OK)
         return fw_fail(error, FW_ENOTSUP, "can't post to '%s' with this libcurl: %s",
@@ -163,6 +243,7 @@ static int http_open(void **state, const struct fw_sink_options *options, struct
     *state = sink;
     sink->url = options->url;
     sink->timeout_ms = options->timeout_ms;
+    sink->hmac_secret = options->hmac_secret;
     return build(sink, options, error);
 }
 
@@ -190,7 +271,23 @@ static void transfer(struct http_sink *sink, struct fw_cancel *cancel, struct ou
         outcome->code = message->data.result;
 }
 
-static struct outcome post(struct http_sink *sink, const struct fw_event *event,
+// Everything that differs from message to message.
+static CURLcode load(struct http_sink *sink, const struct fw_message *message)
+{
+    CURLcode code;
+
+    if (!set_headers(sink, message))
+        return CURLE_OUT_OF_MEMORY;
+    code = curl_easy_setopt(sink->easy, CURLOPT_HTTPHEADER, sink->headers);
+    if (code == CURLE_OK)
+        code = curl_easy_setopt(sink->easy, CURLOPT_POSTFIELDS, message->body);
+    if (code == CURLE_OK)
+        code =
+            curl_easy_setopt(sink->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)message->length);
+    return code;
+}
+
+static struct outcome post(struct http_sink *sink, const struct fw_message *message,
                            struct fw_cancel *cancel)
 {
     struct outcome outcome = {.code = CURLE_OK};
@@ -198,10 +295,7 @@ static struct outcome post(struct http_sink *sink, const struct fw_event *event,
 
     sink->body_bytes = 0;
     sink->retry_after_ms = 0;
-    outcome.code = curl_easy_setopt(sink->easy, CURLOPT_POSTFIELDS, event->json);
-    if (outcome.code == CURLE_OK)
-        outcome.code = curl_easy_setopt(sink->easy, CURLOPT_POSTFIELDSIZE_LARGE,
-                                        (curl_off_t)event->json_length);
+    outcome.code = load(sink, message);
     if (outcome.code != CURLE_OK)
         return outcome;
     if (curl_multi_add_handle(sink->multi, sink->easy) != CURLM_OK) {
@@ -235,7 +329,13 @@ static int no_answer(const struct http_sink *sink, const struct outcome *outcome
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
         return fw_fail(error, FW_ECONNECT,
-                       "the certificate of %s is not trusted; install its authority's", host);
+                       "the certificate of %s is not trusted (%s); set ca_file to its authority's",
+                       host, curl_easy_strerror(outcome->code));
+    case CURLE_SSL_CERTPROBLEM:
+        return fw_fail(error, FW_EIO,
+                       "can't use the client certificate for %s; check certificate_file and "
+                       "key_file",
+                       host);
     case CURLE_OUT_OF_MEMORY:
         return fw_fail(error, FW_ENOMEM, "no memory to post to %s", host);
     default:
@@ -285,19 +385,23 @@ static int answer(const struct http_sink *sink, long status, struct fw_error *er
 }
 
 // A final status counts even when the body after it is cut off: the peer has decided.
-static int http_deliver(void *state, const struct fw_event *event, struct fw_cancel *cancel,
-                        struct fw_error *error)
+static int http_deliver(void *state, const struct fw_message *messages, size_t count, int *results,
+                        struct fw_cancel *cancel, struct fw_error *error)
 {
     struct http_sink *sink = state;
     struct outcome outcome = {.was_cancelled = cancel != NULL && fw_cancel_is_set(cancel)};
+    (void)count; // 1, by max_batch
 
     if (!outcome.was_cancelled)
-        outcome = post(sink, event, cancel);
+        outcome = post(sink, messages, cancel);
     if (outcome.status >= 200)
-        return answer(sink, outcome.status, error);
-    if (outcome.was_cancelled)
-        return fw_fail(error, FW_ECANCELED, "the request to %s was given up", sink->url->host);
-    return no_answer(sink, &outcome, error);
+        results[0] = answer(sink, outcome.status, error);
+    else if (outcome.was_cancelled)
+        results[0] =
+            fw_fail(error, FW_ECANCELED, "the request to %s was given up", sink->url->host);
+    else
+        results[0] = no_answer(sink, &outcome, error);
+    return results[0] == FW_EREJECTED ? FW_OK : results[0];
 }
 
 static int64_t http_retry_after_ms(const void *state)
@@ -309,6 +413,7 @@ static int64_t http_retry_after_ms(const void *state)
 
 const struct fw_sink_backend fw_sink_http = {
     .type = "http",
+    .max_batch = 1,
     .open = http_open,
     .deliver = http_deliver,
     .retry_after_ms = http_retry_after_ms,

@@ -1,4 +1,5 @@
 // `faceworker run`: the daemon.
+#include "alert/sink.h"
 #include "app/commands.h"
 #include "app/signals.h"
 #include "app/supervisor.h"
@@ -89,6 +90,15 @@ static int prepare(struct process *process, const char *config_option)
     return FW_EXIT_OK;
 }
 
+// What libraries want to be called before the first thread.
+static bool prepare_libraries(void)
+{
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK && fw_sink_library_init() == FW_OK)
+        return true;
+    fprintf(stderr, "faceworker: the libraries for HTTP and MQTT cannot start; check memory\n");
+    return false;
+}
+
 static void release(struct process *process)
 {
     fw_signals_close(process->signals);
@@ -152,8 +162,9 @@ int fw_command_run(int argc, char **argv)
     struct process process = {0};
     bool abandoned = false;
     int exit_code = prepare(&process, config);
+    if (exit_code == FW_EXIT_OK && !prepare_libraries())
+        exit_code = FW_EXIT_FAILED;
     if (exit_code == FW_EXIT_OK) {
-        curl_global_init(CURL_GLOBAL_DEFAULT);
         fw_camera_library_init();
         exit_code = supervise(&process, &abandoned);
     }

@@ -4,6 +4,7 @@
 #include "util/text.h"
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 bool fw_command_open(struct fw_command_context *context)
@@ -102,22 +103,44 @@ static bool set_option(const char *command, const struct fw_command_option *opti
     return true;
 }
 
+// What getopt_long() wants to know.
+static void fill_rows(const struct fw_command_option *options, struct option *rows, char *letters)
+{
+    int count = 0;
+    for (; count < MAX_OPTIONS && options[count].name != NULL; count++) {
+        bool takes_argument = options[count].flag == NULL;
+        rows[count] =
+            (struct option){options[count].name, takes_argument ? required_argument : no_argument,
+                            NULL, FIRST_OPTION + count};
+        const char letter[] = {options[count].letter, takes_argument ? ':' : '\0', '\0'};
+        strcat(letters, letter);
+    }
+    rows[count] = (struct option){"help", no_argument, NULL, 'h'};
+}
+
+// FIRST_OPTION and the row of OPTION, which may be a letter; OPTION itself if it is none.
+static int row_of(const struct fw_command_option *options, int option)
+{
+    for (int i = 0; option < FIRST_OPTION && options[i].name != NULL; i++)
+        if (options[i].letter != '\0' && options[i].letter == option)
+            return FIRST_OPTION + i;
+    return option;
+}
+
 bool fw_command_options(const struct fw_command_option *options, const char *help, int argc,
                         char **argv, int *exit_code)
 {
     struct option rows[MAX_OPTIONS + 2] = {0};
-    int count = 0, option;
-    for (; count < MAX_OPTIONS && options[count].name != NULL; count++)
-        rows[count] = (struct option){options[count].name,
-                                      options[count].flag != NULL ? no_argument : required_argument,
-                                      NULL, FIRST_OPTION + count};
-    rows[count] = (struct option){"help", no_argument, NULL, 'h'};
-    while ((option = getopt_long(argc, argv, "h", rows, NULL)) != -1) {
+    char letters[3 * MAX_OPTIONS] = "h";
+    int option;
+    fill_rows(options, rows, letters);
+    while ((option = getopt_long(argc, argv, letters, rows, NULL)) != -1) {
         if (option == 'h') {
             fputs(help, stdout);
             *exit_code = FW_EXIT_OK;
             return false;
         }
+        option = row_of(options, option);
         if (option < FIRST_OPTION || !set_option(argv[0], &options[option - FIRST_OPTION])) {
             *exit_code = FW_EXIT_USAGE;
             return false;

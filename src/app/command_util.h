@@ -35,6 +35,7 @@ int fw_command_core_count(void);
 // and what was given goes there.
 struct fw_command_option {
     const char *name;
+    char letter; // `-c` besides `--config`; 0: none
     const char **text;
     double *number; // from MINIMUM to MAXIMUM
     int *whole;     // likewise, without a fraction

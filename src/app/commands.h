@@ -13,6 +13,7 @@ int fw_command_detect(int argc, char **argv);
 int fw_command_bench(int argc, char **argv);
 int fw_command_probe(int argc, char **argv);
 int fw_command_models(int argc, char **argv);
+int fw_command_outbox(int argc, char **argv);
 int fw_command_version(int argc, char **argv);
 
 #endif

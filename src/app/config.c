@@ -134,13 +134,19 @@ static bool require(struct fw_loader *loader, const json_t *value, json_type typ
     return false;
 }
 
-// A group within a section: "worker", "publish". The lists are config_read_list()'s.
+// Lists of objects are read_list()'s.
+static bool is_list(const struct fw_section *section, const char *key)
+{
+    if (*section->prefix == '\0')
+        return strcmp(key, "cameras") == 0 || strcmp(key, "sinks") == 0;
+    return strcmp(section->prefix, "cameras[].") == 0 && strcmp(key, "zones") == 0;
+}
+
+// A group within a section: "worker", "publish".
 static void read_group(struct fw_loader *loader, const struct fw_section *section, const char *key,
                        json_t *value, int pass)
 {
-    bool is_list =
-        *section->prefix == '\0' && (strcmp(key, "cameras") == 0 || strcmp(key, "sinks") == 0);
-    if (is_list || json_is_null(value))
+    if (is_list(section, key) || json_is_null(value))
         return;
     if (pass == 1 && !json_is_object(value))
         return; // said in the first pass
@@ -252,69 +258,63 @@ static struct fw_section common_of(struct fw_config *config, const char *prefix)
     return (struct fw_section){.prefix = prefix, .base = (char *)config};
 }
 
-static void read_camera(struct fw_loader *loader, struct fw_camera_config *camera, json_t *object)
+// The list KEY of OBJECT, whose items READ_ITEM reads into what lies at ITEM, and the number of
+// them in the end. SPARE more than there are items have room. NULL where KEY is no list.
+struct list_reader {
+    const char *key;
+    size_t item_bytes, spare;
+    void (*read_item)(struct fw_loader *loader, void *item, json_t *object);
+};
+
+static void *read_list(struct fw_loader *loader, json_t *object, const struct list_reader *reader,
+                       size_t *count)
+{
+    json_t *list = json_object_get(object, reader->key);
+    *count = 0;
+    size_t mark = fw_loader_enter(loader, reader->key);
+    char *items = NULL;
+    if (list == NULL || json_is_null(list) || require(loader, list, JSON_ARRAY)) {
+        items = calloc(json_array_size(list) + reader->spare + 1, reader->item_bytes);
+        loader->no_memory = loader->no_memory || items == NULL;
+    }
+    for (size_t i = 0; i < json_array_size(list) && items != NULL; i++) {
+        json_t *item = json_array_get(list, i);
+        size_t inner = fw_loader_enter_item(loader, i);
+        if (require(loader, item, JSON_OBJECT))
+            reader->read_item(loader, items + reader->item_bytes * (*count)++, item);
+        fw_loader_leave(loader, inner);
+    }
+    fw_loader_leave(loader, mark);
+    return items;
+}
+
+static void read_zone(struct fw_loader *loader, void *item, json_t *object)
+{
+    struct fw_section section = {.prefix = "cameras[].zones[].", .base = item};
+    read_section(loader, &section, object);
+}
+
+static void read_camera(struct fw_loader *loader, void *item, json_t *object)
 {
     static const char *const overrides[] = {"detector", "alerts"};
+    static const struct list_reader zones = {
+        .key = "zones", .item_bytes = sizeof(struct fw_zone_config), .read_item = read_zone};
+    struct fw_camera_config *camera = item;
     for (size_t i = 0; i < sizeof(overrides) / sizeof(overrides[0]); i++) {
         struct fw_section own = override_of(camera, overrides[i]);
         struct fw_section common = common_of(loader->config, own.prefix);
         fw_section_inherit(loader, &own, &common);
     }
-    struct fw_section section = {.prefix = "cameras[].", .base = (char *)camera};
+    struct fw_section section = {.prefix = "cameras[].", .base = item};
     read_section(loader, &section, object);
+    camera->zones = read_list(loader, object, &zones, &camera->zone_count);
     fw_config_finish_camera(loader, camera, object);
 }
 
-static void read_cameras(struct fw_loader *loader, json_t *list)
+static void read_sink(struct fw_loader *loader, void *item, json_t *object)
 {
-    struct fw_config *config = loader->config;
-    config->cameras = calloc(json_array_size(list) + 1, sizeof(*config->cameras));
-    if (config->cameras == NULL) {
-        loader->no_memory = true;
-        return;
-    }
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        json_t *object = json_array_get(list, i);
-        size_t mark = fw_loader_enter_item(loader, i);
-        if (require(loader, object, JSON_OBJECT))
-            read_camera(loader, &config->cameras[config->camera_count++], object);
-        fw_loader_leave(loader, mark);
-    }
-}
-
-static void read_sinks(struct fw_loader *loader, json_t *list)
-{
-    struct fw_config *config = loader->config;
-    // Room for the two that fw_config_finish() puts before them.
-    config->sinks = calloc(json_array_size(list) + 2, sizeof(*config->sinks));
-    if (config->sinks == NULL) {
-        loader->no_memory = true;
-        return;
-    }
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        json_t *object = json_array_get(list, i);
-        size_t mark = fw_loader_enter_item(loader, i);
-        if (require(loader, object, JSON_OBJECT)) {
-            struct fw_section section = {.prefix = "sinks[].",
-                                         .base = (char *)&config->sinks[config->sink_count++]};
-            read_section(loader, &section, object);
-        }
-        fw_loader_leave(loader, mark);
-    }
-}
-
-static void read_list(struct fw_loader *loader, json_t *root, const char *key,
-                      void (*read)(struct fw_loader *loader, json_t *list))
-{
-    json_t *list = json_object_get(root, key);
-    if (list == NULL || json_is_null(list)) {
-        read(loader, NULL);
-        return;
-    }
-    size_t mark = fw_loader_enter(loader, key);
-    if (require(loader, list, JSON_ARRAY))
-        read(loader, list);
-    fw_loader_leave(loader, mark);
+    struct fw_section section = {.prefix = "sinks[].", .base = item};
+    read_section(loader, &section, object);
 }
 
 static void read_root(struct fw_loader *loader, json_t *root)
@@ -324,11 +324,19 @@ static void read_root(struct fw_loader *loader, json_t *root)
                          "the file holds no object; write { \"cameras\": [ ... ] }");
         return;
     }
-    struct fw_section section = common_of(loader->config, "");
+    static const struct list_reader cameras = {
+        .key = "cameras", .item_bytes = sizeof(struct fw_camera_config), .read_item = read_camera};
+    // Room for the two that fw_config_finish() puts before them.
+    static const struct list_reader sinks = {.key = "sinks",
+                                             .item_bytes = sizeof(struct fw_sink_config),
+                                             .spare = 2,
+                                             .read_item = read_sink};
+    struct fw_config *config = loader->config;
+    struct fw_section section = common_of(config, "");
     read_section(loader, &section, root);
     fw_config_finish_common(loader, root);
-    read_list(loader, root, "cameras", read_cameras);
-    read_list(loader, root, "sinks", read_sinks);
+    config->cameras = read_list(loader, root, &cameras, &config->camera_count);
+    config->sinks = read_list(loader, root, &sinks, &config->sink_count);
     if (!loader->no_memory)
         fw_config_finish(loader, root);
 }
@@ -482,6 +490,12 @@ static void destroy_camera(struct fw_camera_config *camera)
     };
     for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++)
         fw_section_free(&sections[i]);
+    for (size_t i = 0; i < camera->zone_count; i++) {
+        void *zone = &camera->zones[i];
+        struct fw_section section = {.prefix = "cameras[].zones[].", .base = zone};
+        fw_section_free(&section);
+    }
+    free(camera->zones);
 }
 
 void fw_config_destroy(struct fw_config *config)

@@ -2,7 +2,9 @@
 #ifndef FW_APP_CONFIG_H
 #define FW_APP_CONFIG_H
 
-#include "alert/dispatcher.h"
+#include "alert/outbox.h"
+#include "alert/schedule.h"
+#include "alert/sink.h"
 #include "camera/camera.h"
 #include "util/error.h"
 #include "util/log.h"
@@ -10,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+
+#define FW_MAX_SINKS 16
 
 struct fw_secret;
 struct fw_secrets;
@@ -23,6 +27,7 @@ struct fw_worker_config {
     char *state_dir; // never NULL; made by whoever needs it
     int detector_threads;
     int max_connects;
+    int heartbeat_s; // 0: none
 };
 
 struct fw_web_config {
@@ -55,13 +60,35 @@ struct fw_models_config {
 };
 
 struct fw_alerts_config {
-    char *format; // "cloudevents"
+    enum fw_message_format format;
     enum fw_delivery delivery;
     int fallback_after_ms;
+    double snapshot_wait_s;
+    double cooldown_s;
+    struct fw_schedule_span *spans; // of `schedule`; none: always
+    size_t span_count;
+    char *time_zone;                              // IANA; NULL: the machine's
+    double max_per_minute, worker_max_per_minute; // 0: no limit
+    double static_after_s;                        // 0: off
+    double min_quality;
+    bool camera_events;
+    double camera_debounce_s;
     int confirm_hits, confirm_window; // "2/3"
     int lost_ms;
-    double max_age_days; // of snapshots in the local folder
-    int max_mb;          // of that folder
+    double max_age_days; // of events and of pictures on this disk
+    int max_mb;          // of the outbox, and of the pictures
+};
+
+enum fw_zone_type { FW_ZONE_INCLUDE, FW_ZONE_EXCLUDE };
+
+struct fw_zone_config {
+    char *name;
+    enum fw_zone_type type;
+    struct fw_point *points; // shares of the picture
+    size_t point_count;
+    double min_score;  // 0: the camera's
+    int min_face_px;   // 0: the camera's
+    double cooldown_s; // negative: the camera's
 };
 
 struct fw_publish_config {
@@ -93,46 +120,57 @@ struct fw_camera_config {
     struct fw_detector_config detector; // the common one with the camera's own laid over it
     struct fw_alerts_config alerts;     // likewise
     bool overlay_enabled;
+    struct fw_zone_config *zones;
+    size_t zone_count;
     // As read; all of it has gone into `url` and `publish.outputs`.
     char *username;
     struct fw_secret *password;
     struct fw_url *test_video, *ffmpeg_output;
 };
 
-// A sink of any origin: the message queue's mock, the backend, or one of `sinks`.
+// A sink of any origin: the message queue or its mock, the backend, or one of `sinks`. NULL where
+// nothing is given or the type has no use for it.
 struct fw_sink_config {
-    char *name;              // unique: "mq", "backend", or its own
-    char *type;              // "file" or "http"
-    char *path;              // "file"
-    struct fw_url *url;      // "http"
-    struct fw_secret *token; // "http"; NULL if none
+    char *name; // unique: "mq", "backend", or its own
+    char *type; // "file", "http", "rabbitmq", "redis" or "mqtt"
+    char *path;
+    struct fw_url *url; // with the login that stands apart from it
+    char *username;
+    struct fw_secret *password;
     int timeout_ms;
+    struct fw_secret *token, *hmac_secret;
+    bool embed_snapshot;
+    char *exchange, *routing_key, *queue;
+    bool declare;
+    int64_t max_length;
+    bool retain_state, home_assistant;
+    char *discovery_prefix;
+    char *ca_file, *certificate_file, *key_file;
+    bool tls_verify;
 };
 
 struct fw_local_mocks_config {
     bool use_mock_s3, use_mock_mq;
 };
 
-// The keys of the brokers and of S3 that this version only checks.
-struct fw_mq_config {
-    char *type;
-    struct fw_url *url;
-    char *username;
-    struct fw_secret *password;
-    char *exchange, *routing_key;
-};
-
 struct fw_backend_config {
-    struct fw_secret *token; // as read; it has gone into `sinks`
+    struct fw_secret *token, *hmac_secret; // as read; they have gone into `sinks`
     int timeout_s;
+    bool embed_snapshot;
+    char *ca_file;
+    bool tls_verify;
 };
 
 struct fw_s3_config {
     bool enabled;
     char *bucket, *prefix, *endpoint_url, *region;
-    struct fw_secret *access_key, *secret_key, *session_token;
-    int path_style;        // -1: auto
-    char *public_base_url; // or NULL
+    struct fw_secret *access_key, *secret_key, *session_token; // else AWS's environment variables
+    int path_style;                                            // -1: auto
+    char *public_base_url;                                     // or NULL
+    int presign_s;
+    int timeout_ms;
+    char *ca_file;
+    bool tls_verify;
 };
 
 struct fw_config {
@@ -143,19 +181,20 @@ struct fw_config {
     struct fw_detector_config detector;
     struct fw_models_config models;
     struct fw_alerts_config alerts;
-    struct fw_mq_config mq;
+    struct fw_sink_config mq;         // as read; it has gone into `sinks`
     struct fw_url *backend_alert_url; // as read; it has gone into `sinks`
     struct fw_backend_config backend;
     struct fw_s3_config s3;
     struct fw_local_mocks_config local_mocks;
     struct fw_camera_config *cameras; // at least one; disabled ones included
     size_t camera_count;
-    // What follows from the above, in the order of delivery: "mq" (a file, with use_mock_mq),
-    // "backend" (with backend_alert_url), then `sinks`.
+    // What follows from the above, in the order of delivery: "mq" (the broker of `mq`, or a file
+    // with use_mock_mq), "backend" (with backend_alert_url), then `sinks`.
     struct fw_sink_config *sinks;
     size_t sink_count;
-    char *snapshot_dir; // with use_mock_s3: <state_dir>/snapshots; else NULL: nothing is stored
-    char *isa;          // of FACEWORKER_ISA, else "auto"; never NULL
+    char *snapshot_dir;    // with use_mock_s3: <state_dir>/snapshots; else NULL
+    bool stores_snapshots; // in `snapshot_dir` or in S3
+    char *isa;             // of FACEWORKER_ISA, else "auto"; never NULL
 };
 
 enum fw_severity { FW_SEVERITY_WARNING, FW_SEVERITY_ERROR };

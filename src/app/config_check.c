@@ -1,5 +1,6 @@
 // What no single option can tell: defaults of the machine, and options that must fit together.
 #include "app/config_loader.h"
+#include "track/zones.h"
 #include "util/secret.h"
 #include "util/url.h"
 #include <stdlib.h>
@@ -139,29 +140,144 @@ static void check_public_base_url(struct fw_loader *loader)
     fw_url_destroy(url);
 }
 
+static const struct {
+    const char *type, *schemes; // each scheme between spaces
+} sink_schemes[] = {
+    {"http", " http https "},
+    {"rabbitmq", " amqp amqps "},
+    {"redis", " redis rediss "},
+    {"mqtt", " mqtt mqtts "},
+};
+
+static bool has_scheme(const char *schemes, const char *scheme)
+{
+    char word[32];
+    return snprintf(word, sizeof(word), " %s ", scheme) < (int)sizeof(word) &&
+           strstr(schemes, word) != NULL;
+}
+
+// What a sink of TYPE may be reached by: "amqp:// or amqps://".
+static void check_sink_url(struct fw_loader *loader, const char *pointer, const char *type,
+                           const struct fw_url *url)
+{
+    for (size_t i = 0; i < sizeof(sink_schemes) / sizeof(sink_schemes[0]); i++) {
+        if (strcmp(sink_schemes[i].type, type) != 0)
+            continue;
+        const char *first = sink_schemes[i].schemes + 1, *second = strchr(first, ' ') + 1;
+        if (!has_scheme(sink_schemes[i].schemes, url->scheme))
+            fw_loader_report_at(loader, pointer, FW_SEVERITY_ERROR,
+                                "is no address of a sink of type \"%s\"; write one that begins "
+                                "with %.*s:// or %.*s://",
+                                type, (int)strcspn(first, " "), first, (int)strcspn(second, " "),
+                                second);
+        else if (*url->host == '\0')
+            fw_loader_report_at(loader, pointer, FW_SEVERITY_ERROR,
+                                "names no host; write for example \"%.*s://localhost/\"",
+                                (int)strcspn(first, " "), first);
+    }
+}
+
+// "redis://…" says what the broker is where `mq.type` doesn't.
+static void choose_broker(struct fw_loader *loader, const json_t *root)
+{
+    struct fw_sink_config *mq = &loader->config->mq;
+    if (mq->url == NULL || mq->type == NULL)
+        return;
+    bool is_type_given = is_given(json_object_get(root, "mq"), "type");
+    for (size_t i = 1; i < sizeof(sink_schemes) / sizeof(sink_schemes[0]) && !is_type_given; i++)
+        if (has_scheme(sink_schemes[i].schemes, mq->url->scheme))
+            set_once(loader, &mq->type, fw_strdup(sink_schemes[i].type));
+    if (mq->type != NULL && !loader->config->local_mocks.use_mock_mq)
+        check_sink_url(loader, "/mq/url", mq->type, mq->url);
+}
+
+static void check_tls_files(struct fw_loader *loader, const char *prefix,
+                            const struct fw_sink_config *sink)
+{
+    char pointer[64];
+    snprintf(pointer, sizeof(pointer), "%s/%s", prefix,
+             sink->certificate_file != NULL ? "certificate_file" : "key_file");
+    if ((sink->certificate_file == NULL) != (sink->key_file == NULL))
+        fw_loader_report_at(loader, pointer, FW_SEVERITY_ERROR,
+                            "is half of a pair; give both certificate_file and key_file");
+}
+
+// The keys that Amazon's own tools read, where the file has none.
+static void take_environment_key(struct fw_loader *loader, struct fw_secret **field,
+                                 const char *variable)
+{
+    const char *value = getenv(variable);
+    if (*field != NULL || value == NULL || *value == '\0')
+        return;
+    *field = fw_secret_create(loader->secrets, value);
+    loader->no_memory = loader->no_memory || *field == NULL;
+}
+
+static void check_s3_endpoint(struct fw_loader *loader)
+{
+    const struct fw_s3_config *s3 = &loader->config->s3;
+    struct fw_url *url = NULL;
+    if (s3->endpoint_url == NULL)
+        return;
+    int status = fw_url_parse(&url, s3->endpoint_url, NULL, NULL, loader->secrets, NULL);
+    loader->no_memory = loader->no_memory || status == FW_ENOMEM;
+    if (status == FW_OK && (!is_http(url) || *url->host == '\0'))
+        fw_loader_report_at(loader, "/s3/endpoint_url", FW_SEVERITY_ERROR,
+                            "is no http:// or https:// address; write one, for example "
+                            "\"https://minio.example.com:9000\"");
+    else if (status == FW_OK && url->username != NULL)
+        fw_loader_report_at(loader, "/s3/endpoint_url", FW_SEVERITY_ERROR,
+                            "holds a login; give access_key and secret_key instead");
+    fw_url_destroy(url);
+}
+
+// Keys are paths below a folder, too, so a prefix is held to what such a path may be.
+static void check_s3_prefix(struct fw_loader *loader)
+{
+    const char *prefix = loader->config->s3.prefix;
+    bool is_right = true;
+    for (const char *at = prefix; at != NULL && *at != '\0' && is_right;) {
+        size_t length = strcspn(at, "/");
+        is_right = length > 0 && strncmp(at, "../", length + 1) != 0 &&
+                   strncmp(at, "./", length + 1) != 0 && strncmp(at, "..", length + 1) != 0;
+        at += length + (at[length] == '/');
+    }
+    if (!is_right)
+        fw_loader_report_at(
+            loader, "/s3/prefix", FW_SEVERITY_ERROR,
+            "is no beginning of keys: it begins with '/', or holds \"//\", \".\" or "
+            "\"..\"; write for example \"gate-1/\"");
+}
+
+static void check_s3(struct fw_loader *loader)
+{
+    struct fw_s3_config *s3 = &loader->config->s3;
+    check_s3_prefix(loader);
+    if (!s3->enabled || loader->config->local_mocks.use_mock_s3)
+        return;
+    if (s3->access_key == NULL && s3->secret_key == NULL) {
+        take_environment_key(loader, &s3->access_key, "AWS_ACCESS_KEY_ID");
+        take_environment_key(loader, &s3->secret_key, "AWS_SECRET_ACCESS_KEY");
+        take_environment_key(loader, &s3->session_token, "AWS_SESSION_TOKEN");
+    }
+    if (s3->bucket == NULL || *s3->bucket == '\0')
+        fw_loader_report_at(loader, "/s3", FW_SEVERITY_ERROR,
+                            "has no \"bucket\"; name the bucket that snapshots go to");
+    if (s3->access_key == NULL || s3->secret_key == NULL)
+        fw_loader_report_at(loader, "/s3", FW_SEVERITY_ERROR,
+                            "has no keys; give access_key and secret_key (or their _file), or set "
+                            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+    check_s3_endpoint(loader);
+}
+
 static void check_services(struct fw_loader *loader, const json_t *root)
 {
     const struct fw_config *config = loader->config;
-    bool has_type = is_given(json_object_get(root, "mq"), "type");
-    if (!config->local_mocks.use_mock_mq && config->mq.url != NULL)
-        fw_loader_report_at(loader, "/mq/url", FW_SEVERITY_ERROR,
-                            "is set, but this version speaks to no broker; set "
-                            "local_mocks.use_mock_mq to true to have alerts in a file, or leave "
-                            "mq.url out and give backend_alert_url");
-    else if (!config->local_mocks.use_mock_mq && has_type && config->mq.type != NULL &&
-             strcmp(config->mq.type, "rabbitmq") != 0)
-        fw_loader_report_at(loader, "/mq/type", FW_SEVERITY_ERROR,
-                            "is set, but this version speaks to no broker; set "
-                            "local_mocks.use_mock_mq to true to have alerts in a file, or leave "
-                            "mq.type out");
-    if (config->s3.enabled && !config->local_mocks.use_mock_s3)
-        fw_loader_report_at(loader, "/s3/enabled", FW_SEVERITY_ERROR,
-                            "is true, but S3 is not in this version; set local_mocks.use_mock_s3 "
-                            "to true to have snapshots in a folder, or s3.enabled to false");
-    if (config->backend_alert_url != NULL && !is_http(config->backend_alert_url))
-        fw_loader_report_at(loader, "/backend_alert_url", FW_SEVERITY_ERROR,
-                            "is no http:// or https:// address; write one, for example "
-                            "\"https://backend.example.com/alerts\"");
+    choose_broker(loader, root);
+    check_tls_files(loader, "/mq", &config->mq);
+    check_s3(loader);
+    if (config->backend_alert_url != NULL)
+        check_sink_url(loader, "/backend_alert_url", "http", config->backend_alert_url);
 }
 
 void fw_config_finish_common(struct fw_loader *loader, const json_t *root)
@@ -169,6 +285,8 @@ void fw_config_finish_common(struct fw_loader *loader, const json_t *root)
     fill_defaults(loader);
     choose_model(loader, root);
     check_listen(loader);
+    loader->config->stores_snapshots =
+        loader->config->local_mocks.use_mock_s3 || loader->config->s3.enabled;
     check_services(loader, root);
     check_public_base_url(loader);
 }
@@ -266,6 +384,57 @@ static void choose_source(struct fw_loader *loader, struct fw_camera_config *cam
     camera->is_test_video = true;
 }
 
+static void check_zone(struct fw_loader *loader, const struct fw_camera_config *camera,
+                       size_t index, const json_t *object)
+{
+    const struct fw_zone_config *zone = &camera->zones[index];
+    if (!is_given(object, "name"))
+        fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
+                         "has no \"name\"; give it a name of its own, for example \"door\"");
+    if (!is_given(object, "points"))
+        fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
+                         "has no \"points\"; give its corners, for example "
+                         "[[0, 0.5], [1, 0.5], [1, 1], [0, 1]]");
+    for (size_t i = 0; i < index && zone->name != NULL; i++)
+        if (camera->zones[i].name != NULL && strcmp(camera->zones[i].name, zone->name) == 0)
+            fw_loader_report_at(loader, "/name", FW_SEVERITY_ERROR,
+                                "is that of another zone too; give each a name of its own");
+}
+
+static void check_zones(struct fw_loader *loader, const struct fw_camera_config *camera,
+                        const json_t *object)
+{
+    const json_t *list = json_object_get(object, "zones");
+    size_t mark = fw_loader_enter(loader, "zones"), next = 0;
+    for (size_t i = 0; i < json_array_size(list) && camera->zones != NULL; i++) {
+        const json_t *item = json_array_get(list, i);
+        size_t inner = fw_loader_enter_item(loader, i);
+        if (json_is_object(item))
+            check_zone(loader, camera, next++, item);
+        fw_loader_leave(loader, inner);
+    }
+    if (camera->zone_count > FW_ZONES_MAX)
+        fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
+                         "has %zu items, and %d are possible; leave some out", camera->zone_count,
+                         FW_ZONES_MAX);
+    fw_loader_leave(loader, mark);
+}
+
+// A time zone can be wrong in `alerts` and in a camera's own.
+static void check_schedule(struct fw_loader *loader, const struct fw_alerts_config *alerts)
+{
+    struct fw_schedule *schedule = NULL;
+    struct fw_error error = {0};
+    if (alerts->span_count == 0)
+        return;
+    int status =
+        fw_schedule_create(&schedule, alerts->spans, alerts->span_count, alerts->time_zone, &error);
+    loader->no_memory = loader->no_memory || status == FW_ENOMEM;
+    if (status == FW_EINVAL)
+        fw_loader_report_at(loader, "/alerts", FW_SEVERITY_ERROR, "%s", error.message);
+    fw_schedule_destroy(schedule);
+}
+
 void fw_config_finish_camera(struct fw_loader *loader, struct fw_camera_config *camera,
                              const json_t *object)
 {
@@ -276,11 +445,12 @@ void fw_config_finish_camera(struct fw_loader *loader, struct fw_camera_config *
     check_outputs(loader, camera);
     merge_outputs(loader, camera);
     check_merged_outputs(loader, camera);
-    const struct fw_config *config = loader->config;
-    if (camera->save_snapshots && !config->local_mocks.use_mock_s3 && !config->s3.enabled)
+    check_zones(loader, camera, object);
+    check_schedule(loader, &camera->alerts);
+    if (camera->save_snapshots && !loader->config->stores_snapshots)
         fw_loader_report_at(loader, "/save_snapshots", FW_SEVERITY_WARNING,
-                            "has nowhere to store them; set local_mocks.use_mock_s3 to true to "
-                            "have them in a folder");
+                            "has nowhere to store them; set s3.enabled, or "
+                            "local_mocks.use_mock_s3 to have them in a folder");
 }
 
 // --- all cameras and sinks together ---
@@ -341,7 +511,8 @@ static void check_sink(struct fw_loader *loader, const struct fw_sink_config *si
                             "is taken by the common sink of this name; choose another");
     if (!is_given(object, "type"))
         fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
-                         "has no \"type\"; write \"file\" or \"http\"");
+                         "has no \"type\"; write \"file\", \"http\", \"rabbitmq\", \"redis\" or "
+                         "\"mqtt\"");
     if (sink->type == NULL)
         return;
     bool is_file = strcmp(sink->type, "file") == 0;
@@ -351,10 +522,14 @@ static void check_sink(struct fw_loader *loader, const struct fw_sink_config *si
     if (!is_file && !is_given(object, "url"))
         fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
                          "has no \"url\"; give the address that alerts go to");
-    if (!is_file && sink->url != NULL && !is_http(sink->url))
-        fw_loader_report_at(loader, "/url", FW_SEVERITY_ERROR,
-                            "is no http:// or https:// address; write one, for example "
-                            "\"https://backend.example.com/alerts\"");
+    if (!is_file && sink->url != NULL)
+        check_sink_url(loader, "/url", sink->type, sink->url);
+    check_tls_files(loader, "", sink);
+}
+
+static bool has_queue(const struct fw_config *config)
+{
+    return config->local_mocks.use_mock_mq || config->mq.url != NULL;
 }
 
 static void check_sinks(struct fw_loader *loader, const json_t *list)
@@ -376,46 +551,71 @@ static void check_sinks(struct fw_loader *loader, const json_t *list)
         }
         fw_loader_leave(loader, item);
     }
-    size_t total =
-        next + config->local_mocks.use_mock_mq + (config->backend_alert_url != NULL ? 1 : 0);
-    if (total > FW_DISPATCHER_MAX_SINKS)
+    size_t total = next + has_queue(config) + (config->backend_alert_url != NULL ? 1 : 0);
+    if (total > FW_MAX_SINKS)
         fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
                          "makes %zu places that alerts go to, and %d are possible; leave some out",
-                         total, FW_DISPATCHER_MAX_SINKS);
+                         total, FW_MAX_SINKS);
     fw_loader_leave(loader, mark);
 }
 
-// Makes room for a sink at INDEX, before those behind it.
-static struct fw_sink_config *insert_sink(struct fw_loader *loader, size_t index, const char *name,
-                                          const char *type)
+// Puts SINK, whose members it takes over, before those at INDEX.
+static void insert_sink(struct fw_loader *loader, size_t index, struct fw_sink_config sink)
 {
     struct fw_config *config = loader->config;
-    struct fw_sink_config *sink = &config->sinks[index];
-    memmove(sink + 1, sink, (config->sink_count - index) * sizeof(*sink));
+    struct fw_sink_config *place = &config->sinks[index];
+    memmove(place + 1, place, (config->sink_count - index) * sizeof(*place));
     config->sink_count++;
-    *sink = (struct fw_sink_config){.name = fw_strdup(name), .type = fw_strdup(type)};
-    loader->no_memory = loader->no_memory || sink->name == NULL || sink->type == NULL;
-    return sink;
+    *place = sink;
+    loader->no_memory = loader->no_memory || sink.name == NULL || sink.type == NULL;
+}
+
+static void add_queue(struct fw_loader *loader)
+{
+    struct fw_config *config = loader->config;
+    if (config->local_mocks.use_mock_mq) {
+        char *path = fw_strdup_printf("%s/alerts.jsonl", config->worker.state_dir);
+        loader->no_memory = loader->no_memory || path == NULL;
+        insert_sink(loader, 0,
+                    (struct fw_sink_config){
+                        .name = fw_strdup("mq"), .type = fw_strdup("file"), .path = path});
+        return;
+    }
+    // The sink's from now on: one owner each.
+    struct fw_sink_config queue = config->mq;
+    config->mq = (struct fw_sink_config){0};
+    queue.name = fw_strdup("mq");
+    insert_sink(loader, 0, queue);
+}
+
+static void add_backend(struct fw_loader *loader, size_t index)
+{
+    struct fw_config *config = loader->config;
+    struct fw_backend_config *backend = &config->backend;
+    insert_sink(loader, index,
+                (struct fw_sink_config){
+                    .name = fw_strdup("backend"),
+                    .type = fw_strdup("http"),
+                    .url = config->backend_alert_url,
+                    .token = backend->token,
+                    .hmac_secret = backend->hmac_secret,
+                    .ca_file = backend->ca_file,
+                    .tls_verify = backend->tls_verify,
+                    .embed_snapshot = backend->embed_snapshot,
+                    .timeout_ms = backend->timeout_s * 1000,
+                });
+    config->backend_alert_url = NULL;
+    *backend = (struct fw_backend_config){.timeout_s = backend->timeout_s};
 }
 
 static void add_common_sinks(struct fw_loader *loader)
 {
     struct fw_config *config = loader->config;
-    size_t index = 0;
-    if (config->local_mocks.use_mock_mq) {
-        struct fw_sink_config *sink = insert_sink(loader, index++, "mq", "file");
-        set_once(loader, &sink->path,
-                 fw_strdup_printf("%s/alerts.jsonl", config->worker.state_dir));
-    }
-    if (config->backend_alert_url != NULL) {
-        struct fw_sink_config *sink = insert_sink(loader, index, "backend", "http");
-        // The sink's from now on: one owner each.
-        sink->url = config->backend_alert_url;
-        sink->token = config->backend.token;
-        config->backend_alert_url = NULL;
-        config->backend.token = NULL;
-        sink->timeout_ms = config->backend.timeout_s * 1000;
-    }
+    bool queue = has_queue(config);
+    if (queue)
+        add_queue(loader);
+    if (config->backend_alert_url != NULL)
+        add_backend(loader, queue ? 1 : 0);
 }
 
 void fw_config_finish(struct fw_loader *loader, const json_t *root)

@@ -1,6 +1,7 @@
 // One option's value: from JSON to its field, with every way in which it can be wrong.
 #include "app/config_loader.h"
 #include "detect/detector.h"
+#include "track/zones.h"
 #include "util/secret.h"
 #include "util/url.h"
 #include <ctype.h>
@@ -52,6 +53,8 @@ static void append_wanted(struct fw_text *text, const struct fw_option *option)
         [FW_OPTION_GRID] = "\"columns x rows\" without spaces, each from 1 to 8",
         [FW_OPTION_AREA] = "a list of x, y, width and height as fractions within the picture",
         [FW_OPTION_N_OF_M] = "\"n/m\" with n from 1 to m and m up to 100",
+        [FW_OPTION_POINTS] = "a list of 3 to 64 corners [x, y], each from 0 to 1",
+        [FW_OPTION_SPANS] = "a list of days and hours",
         [FW_OPTION_SECTION] = "an object",
         [FW_OPTION_OBJECTS] = "a list of objects",
     };
@@ -256,13 +259,16 @@ static const char *login_of(const struct fw_section *section, const struct fw_op
         *password = camera->password;
         return camera->username;
     }
-    if (strcmp(option->key, "mq.url") == 0) {
-        const void *base = section->base;
-        const struct fw_config *config = base;
-        *password = config->mq.password;
-        return config->mq.username;
-    }
-    return NULL;
+    const void *base = section->base;
+    const struct fw_sink_config *sink = NULL;
+    if (strcmp(option->key, "mq.url") == 0)
+        sink = &((const struct fw_config *)base)->mq;
+    else if (strcmp(option->key, "sinks[].url") == 0)
+        sink = base;
+    if (sink == NULL)
+        return NULL;
+    *password = sink->password;
+    return sink->username;
 }
 
 static struct fw_url *url_of(struct fw_loader *loader, const struct fw_section *section,
@@ -442,6 +448,94 @@ static void read_n_of_m(struct fw_loader *loader, const struct fw_option *option
     field[1] = (int)m;
 }
 
+// --- areas and hours ---
+
+// A field of points: the array and its count behind it, as fw_zone_config has them.
+struct point_list {
+    struct fw_point *points;
+    size_t count;
+};
+_Static_assert(offsetof(struct fw_zone_config, point_count) ==
+                   offsetof(struct fw_zone_config, points) + offsetof(struct point_list, count),
+               "points and point_count must lie as in struct point_list");
+
+static bool is_share(const json_t *value)
+{
+    return json_is_number(value) && json_number_value(value) >= 0 && json_number_value(value) <= 1;
+}
+
+static void read_points(struct fw_loader *loader, const struct fw_option *option, json_t *value,
+                        struct point_list *list)
+{
+    size_t count = json_array_size(value);
+    bool is_right = count >= 3 && count <= FW_ZONE_MAX_POINTS;
+    for (size_t i = 0; i < count && is_right; i++) {
+        const json_t *point = json_array_get(value, i);
+        is_right = json_array_size(point) == 2 && is_share(json_array_get(point, 0)) &&
+                   is_share(json_array_get(point, 1));
+    }
+    if (!is_right) {
+        refuse(loader, option, json_is_array(value) ? "no polygon" : fw_loader_type_name(value));
+        return;
+    }
+    free(list->points);
+    list->points = calloc(count, sizeof(*list->points));
+    list->count = list->points == NULL ? 0 : count;
+    loader->no_memory = loader->no_memory || list->points == NULL;
+    for (size_t i = 0; i < list->count; i++) {
+        const json_t *point = json_array_get(value, i);
+        list->points[i].x = (float)json_number_value(json_array_get(point, 0));
+        list->points[i].y = (float)json_number_value(json_array_get(point, 1));
+    }
+}
+
+// A field of spans, as fw_alerts_config has them.
+struct span_list {
+    struct fw_schedule_span *spans;
+    size_t count;
+};
+_Static_assert(offsetof(struct fw_alerts_config, span_count) ==
+                   offsetof(struct fw_alerts_config, spans) + offsetof(struct span_list, count),
+               "spans and span_count must lie as in struct span_list");
+
+static void read_spans(struct fw_loader *loader, const struct fw_option *option, json_t *value,
+                       struct span_list *list)
+{
+    if (!json_is_array(value)) {
+        refuse_type(loader, option, value);
+        return;
+    }
+    free(list->spans);
+    list->count = 0;
+    list->spans = calloc(json_array_size(value) + 1, sizeof(*list->spans));
+    if (list->spans == NULL) {
+        loader->no_memory = true;
+        return;
+    }
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        size_t mark = fw_loader_enter_item(loader, i);
+        struct fw_error error = {0};
+        char *string = string_of(loader, option, json_array_get(value, i));
+        if (string != NULL &&
+            fw_schedule_span_parse(&list->spans[list->count], string, &error) == FW_OK)
+            list->count++;
+        else if (string != NULL)
+            fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE, "%s", error.message);
+        free(string);
+        fw_loader_leave(loader, mark);
+    }
+}
+
+static void inherit_spans(struct fw_loader *loader, struct span_list *to,
+                          const struct span_list *from)
+{
+    to->spans = calloc(from->count + 1, sizeof(*to->spans));
+    to->count = to->spans == NULL ? 0 : from->count;
+    loader->no_memory = loader->no_memory || to->spans == NULL;
+    if (to->count > 0)
+        memcpy(to->spans, from->spans, to->count * sizeof(*to->spans));
+}
+
 static void read_objects(struct fw_loader *loader, const struct fw_option *option, json_t *value)
 {
     if (!json_is_array(value))
@@ -496,6 +590,12 @@ static void dispatch(struct fw_loader *loader, const struct fw_section *section,
         break;
     case FW_OPTION_N_OF_M:
         read_n_of_m(loader, option, value, field);
+        break;
+    case FW_OPTION_POINTS:
+        read_points(loader, option, value, field);
+        break;
+    case FW_OPTION_SPANS:
+        read_spans(loader, option, value, field);
         break;
     case FW_OPTION_OBJECTS:
         read_objects(loader, option, value);
@@ -599,11 +699,11 @@ void fw_value_read_file(struct fw_loader *loader, const struct fw_section *secti
 
 // --- whole sections ---
 
-// Whether OPTION's field is one of SECTION's: the common section "" does not reach into cameras.
+// Whether OPTION's field is one of SECTION's: a section does not reach into lists within it.
 static bool has_field_in(const struct fw_option *option, const struct fw_section *section)
 {
     return option->offset != FW_OPTION_NO_FIELD && fw_starts_with(option->key, section->prefix) &&
-           (strchr(section->prefix, '[') != NULL || strchr(option->key, '[') == NULL);
+           strchr(option->key + strlen(section->prefix), '[') == NULL;
 }
 
 static void free_field(const struct fw_option *option, void *field)
@@ -625,6 +725,10 @@ static void free_field(const struct fw_option *option, void *field)
         break;
     case FW_OPTION_URLS:
         free_urls(field);
+        break;
+    case FW_OPTION_POINTS:
+    case FW_OPTION_SPANS: // a plain array, its pointer first
+        set_string(field, NULL);
         break;
     case FW_OPTION_ENUM:
     case FW_OPTION_BOOL:
@@ -702,9 +806,13 @@ static void inherit_field(struct fw_loader *loader, const struct fw_option *opti
     case FW_OPTION_N_OF_M:
         memcpy(to, from, 2 * sizeof(int));
         break;
+    case FW_OPTION_SPANS:
+        inherit_spans(loader, to, from);
+        break;
     case FW_OPTION_SECRET:
     case FW_OPTION_URL:
     case FW_OPTION_URLS:
+    case FW_OPTION_POINTS:
     case FW_OPTION_SECTION:
     case FW_OPTION_OBJECTS:
         break; // no section with overrides has these

@@ -21,6 +21,7 @@ static const struct command commands[] = {
     {"probe", "say what a camera address offers, and what is wrong with it", fw_command_probe},
     {"bench", "measure how fast faces are found on this machine", fw_command_bench},
     {"models", "list, fetch and verify the detector's model files", fw_command_models},
+    {"outbox", "list, retry, export or remove the events of a worker's outbox", fw_command_outbox},
     {"version", "print the versions of the program and of its libraries", fw_command_version},
     {"help", "show this text, or the help of a command", help},
 };

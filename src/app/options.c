@@ -13,7 +13,8 @@ static const char *const presets[] = {"ultrafast", "superfast", "veryfast", "fas
                                       "medium",    "slow",      "slower",   "veryslow", NULL};
 static const char *const audios[] = {"none", "copy", NULL};
 static const char *const whens[] = {"always", "faces", NULL};
-static const char *const alert_formats[] = {"cloudevents", NULL};
+static const char *const alert_formats[] = {"cloudevents", "plain", NULL};
+static const char *const zone_types[] = {"include", "exclude", NULL};
 static const char *const deliveries[] = {"fallback", "all", NULL};
 static const char *const brokers[] = {"rabbitmq", "redis", "mqtt", NULL};
 static const char *const sink_types[] = {"file", "http", "rabbitmq", "redis", "mqtt", NULL};
@@ -22,14 +23,74 @@ static const char *const sink_types[] = {"file", "http", "rabbitmq", "redis", "m
 _Static_assert(FW_LOG_ERROR == 0 && FW_LOG_DEBUG == 3, "log_levels follows enum fw_log_level");
 _Static_assert(FW_LOG_TEXT == 0 && FW_LOG_JSON == 1, "log_formats follows enum fw_log_format");
 _Static_assert(FW_TRANSPORT_AUTO == 0 && FW_TRANSPORT_UDP == 2, "transports follows its enum");
+_Static_assert(FW_FORMAT_CLOUDEVENTS == 0 && FW_FORMAT_PLAIN == 1,
+               "alert_formats follows its enum");
+_Static_assert(FW_ZONE_INCLUDE == 0 && FW_ZONE_EXCLUDE == 1, "zone_types follows its enum");
 _Static_assert(FW_DELIVERY_FALLBACK == 0 && FW_DELIVERY_ALL == 1, "deliveries follows its enum");
 
 #define WORKER(field) offsetof(struct fw_config, field)
 #define CAMERA(field) offsetof(struct fw_camera_config, field)
 #define SINK(field)   offsetof(struct fw_sink_config, field)
+#define ZONE(field)   offsetof(struct fw_zone_config, field)
+#define MQ(field)     WORKER(mq.field)
 
 // One field a line would make the table unreadable.
 // clang-format off
+
+// What a broker needs, the same for `mq` and for each of `sinks`.
+#define BROKER_OPTIONS(PREFIX, AT) \
+    {.key = PREFIX "username", .offset = AT(username), .type = FW_OPTION_STRING, \
+     .restart = FW_RESTART_ALERTS, .default_json = "null", .example = "\"worker\"", \
+     .help = "User name, in place of the one in the address"}, \
+    {.key = PREFIX "password", .offset = AT(password), .type = FW_OPTION_SECRET, \
+     .restart = FW_RESTART_ALERTS, .default_json = "null", .example = "\"${MQ_PASSWORD}\"", \
+     .help = "Password, in place of the one in the address"}, \
+    {.key = PREFIX "exchange", .offset = AT(exchange), .type = FW_OPTION_STRING, \
+     .restart = FW_RESTART_ALERTS, .default_json = "\"\"", .example = "\"alerts\"", \
+     .help = "AMQP exchange; empty: the default one, whose routing keys are names of queues"}, \
+    {.key = PREFIX "routing_key", .offset = AT(routing_key), .type = FW_OPTION_STRING, \
+     .restart = FW_RESTART_ALERTS, .default_json = "\"faces.{camera_id}\"", \
+     .help = "AMQP routing key, Redis stream or MQTT topic; `{camera_id}`, `{type}` (such as " \
+             "`face.appeared`) and `{worker_id}` are filled in"}, \
+    {.key = PREFIX "declare", .offset = AT(declare), .type = FW_OPTION_BOOL, \
+     .restart = FW_RESTART_ALERTS, .default_json = "false", \
+     .help = "Makes the AMQP exchange (durable, topic), and the queue where one is named"}, \
+    {.key = PREFIX "queue", .offset = AT(queue), .type = FW_OPTION_STRING, \
+     .restart = FW_RESTART_ALERTS, .default_json = "null", .example = "\"alerts\"", \
+     .help = "Durable AMQP queue that `declare` makes and binds"}, \
+    {.key = PREFIX "max_length", .offset = AT(max_length), .type = FW_OPTION_INT64, \
+     .restart = FW_RESTART_ALERTS, .minimum = 0, .maximum = 9007199254740991, \
+     .default_json = "100000", \
+     .help = "About how many entries a Redis stream keeps; 0: all of them"}, \
+    {.key = PREFIX "retain_state", .offset = AT(retain_state), .type = FW_OPTION_BOOL, \
+     .restart = FW_RESTART_ALERTS, .default_json = "false", \
+     .help = "Keeps each camera's state and the worker's presence as retained MQTT messages"}, \
+    {.key = PREFIX "home_assistant", .offset = AT(home_assistant), .type = FW_OPTION_BOOL, \
+     .restart = FW_RESTART_ALERTS, .default_json = "false", \
+     .help = "Announces the cameras to Home Assistant by MQTT discovery"}, \
+    {.key = PREFIX "discovery_prefix", .offset = AT(discovery_prefix), .type = FW_OPTION_STRING, \
+     .restart = FW_RESTART_ALERTS, .default_json = "\"homeassistant\"", \
+     .help = "Home Assistant's discovery prefix"}, \
+    {.key = PREFIX "ca_file", .offset = AT(ca_file), .type = FW_OPTION_STRING, \
+     .restart = FW_RESTART_ALERTS, .default_json = "null", \
+     .example = "\"/etc/faceworker/ca.pem\"", \
+     .help = "Authorities (PEM) that the peer's certificate is checked with, in place of the " \
+             "system's"}, \
+    {.key = PREFIX "certificate_file", .offset = AT(certificate_file), \
+     .type = FW_OPTION_STRING, .restart = FW_RESTART_ALERTS, .default_json = "null", \
+     .example = "\"/etc/faceworker/client.pem\"", \
+     .help = "Certificate (PEM) that we show"}, \
+    {.key = PREFIX "key_file", .offset = AT(key_file), .type = FW_OPTION_STRING, \
+     .restart = FW_RESTART_ALERTS, .default_json = "null", \
+     .example = "\"/etc/faceworker/client.key\"", \
+     .help = "Private key (PEM) of that certificate"}, \
+    {.key = PREFIX "tls_verify", .offset = AT(tls_verify), .type = FW_OPTION_BOOL, \
+     .restart = FW_RESTART_ALERTS, .default_json = "true", \
+     .help = "false accepts any certificate"}, \
+    {.key = PREFIX "timeout_s", .offset = AT(timeout_ms), .type = FW_OPTION_INT, \
+     .restart = FW_RESTART_ALERTS, .minimum = 1, .maximum = 600, .multiply = 1000, \
+     .default_json = "10", .help = "Longest wait for a connection, and for an answer"}
+
 static const struct fw_option table[] = {
     {.key = "worker.id", .offset = WORKER(worker.id), .type = FW_OPTION_ID,
      .restart = FW_RESTART_WORKER, .default_json = "null", .default_words = "the host name",
@@ -47,6 +108,10 @@ static const struct fw_option table[] = {
     {.key = "worker.max_connects", .offset = WORKER(worker.max_connects), .type = FW_OPTION_INT,
      .restart = FW_RESTART_WORKER, .minimum = 1, .maximum = 1024, .default_json = "4",
      .help = "Cameras that may be connecting at the same time"},
+    {.key = "worker.heartbeat_s", .offset = WORKER(worker.heartbeat_s), .type = FW_OPTION_INT,
+     .restart = FW_RESTART_ALERTS, .minimum = 0, .maximum = 86400, .default_json = "0",
+     .example = "60", .help = "Seconds between two `worker.heartbeat` events, before the first of which comes a "
+             "`worker.started`; 0: none"},
     {.key = "web.listen", .offset = WORKER(web.listen), .type = FW_OPTION_STRING,
      .restart = FW_RESTART_WEB, .default_json = "\"127.0.0.1:8080\"",
      .example = "\"127.0.0.1:8080\"",
@@ -248,9 +313,26 @@ static const struct fw_option table[] = {
     {.key = "cameras[].overlay.enabled", .offset = CAMERA(overlay_enabled),
      .type = FW_OPTION_BOOL, .restart = FW_RESTART_CAMERA, .default_json = "true",
      .help = "Draws boxes, name, place, time, number of faces and frame rate"},
-    {.key = "cameras[].zones", .offset = FW_OPTION_NO_FIELD, .type = FW_OPTION_OBJECTS,
-     .restart = FW_RESTART_CAMERA, .support = FW_UNSUPPORTED_ERROR, .default_json = "[]",
-     .help = "Areas with rules of their own"},
+    {.key = "cameras[].zones[].name", .offset = ZONE(name), .type = FW_OPTION_ID,
+     .restart = FW_RESTART_CAMERA, .default_json = "null", .example = "\"door\"",
+     .help = "Names the zone in alerts; unique within the camera (required)"},
+    {.key = "cameras[].zones[].type", .offset = ZONE(type), .type = FW_OPTION_ENUM,
+     .restart = FW_RESTART_CAMERA, .choices = zone_types, .default_json = "\"include\"",
+     .help = "include: only faces in such zones are told; exclude: faces in it are ignored"},
+    {.key = "cameras[].zones[].points", .offset = ZONE(points), .type = FW_OPTION_POINTS,
+     .restart = FW_RESTART_CAMERA, .default_json = "null",
+     .example = "[[0.1, 0.2], [0.9, 0.2], [0.5, 1]]",
+     .help = "Corners as shares of the picture's width and height, 3 to 64 of them (required)"},
+    {.key = "cameras[].zones[].min_score", .offset = ZONE(min_score), .type = FW_OPTION_NUMBER,
+     .restart = FW_RESTART_CAMERA, .minimum = 0, .maximum = 1, .default_json = "0",
+     .help = "Least score of a face here; 0: `detector.min_score`"},
+    {.key = "cameras[].zones[].min_face_px", .offset = ZONE(min_face_px), .type = FW_OPTION_INT,
+     .restart = FW_RESTART_CAMERA, .minimum = 0, .maximum = 16384, .default_json = "0",
+     .help = "Least size of a face here; 0: `detector.min_face_px`"},
+    {.key = "cameras[].zones[].cooldown_s", .offset = ZONE(cooldown_s),
+     .type = FW_OPTION_NUMBER, .restart = FW_RESTART_CAMERA, .minimum = -1, .maximum = 86400,
+     .default_json = "-1", .default_words = "`alerts.cooldown_s`", .example = "5",
+     .help = "Least time between two alerts of this zone"},
     {.key = "cameras[].privacy.faces", .offset = FW_OPTION_NO_FIELD, .type = FW_OPTION_BOOL,
      .restart = FW_RESTART_CAMERA, .support = FW_UNSUPPORTED_ERROR, .default_json = "false",
      .help = "Blurs faces in what is published"},
@@ -260,9 +342,11 @@ static const struct fw_option table[] = {
     {.key = "cameras[].alerts", .offset = CAMERA(alerts), .type = FW_OPTION_SECTION,
      .restart = FW_RESTART_CAMERA, .default_json = "{}", .example = "{\"confirm\": \"3/5\"}",
      .help = "Options of `alerts` for this camera alone"},
-    {.key = "alerts.format", .offset = WORKER(alerts.format), .type = FW_OPTION_CHOICE,
+    {.key = "alerts.format", .offset = WORKER(alerts.format), .type = FW_OPTION_ENUM,
      .restart = FW_RESTART_ALERTS, .common_only = true, .choices = alert_formats,
-     .default_json = "\"cloudevents\"", .help = "CloudEvents 1.0 in structured JSON mode"},
+     .default_json = "\"cloudevents\"",
+     .help = "cloudevents: CloudEvents 1.0 in structured JSON mode; plain: the few fields that "
+             "backends of the older worker read, faces only"},
     {.key = "alerts.delivery", .offset = WORKER(alerts.delivery), .type = FW_OPTION_ENUM,
      .restart = FW_RESTART_ALERTS, .common_only = true, .choices = deliveries,
      .default_json = "\"fallback\"",
@@ -271,67 +355,90 @@ static const struct fw_option table[] = {
     {.key = "alerts.fallback_after_ms", .offset = WORKER(alerts.fallback_after_ms),
      .type = FW_OPTION_INT, .restart = FW_RESTART_ALERTS, .common_only = true, .minimum = 0,
      .maximum = 600000, .default_json = "2000", .help = "How long the first sink has to confirm"},
-    {.key = "alerts.cooldown_s", .offset = FW_OPTION_NO_FIELD, .type = FW_OPTION_NUMBER,
-     .restart = FW_RESTART_CAMERA, .support = FW_UNSUPPORTED_WARN, .minimum = 0, .maximum = 86400,
-     .default_json = "30", .help = "Least time between two alerts of one camera"},
+    {.key = "alerts.cooldown_s", .offset = WORKER(alerts.cooldown_s), .type = FW_OPTION_NUMBER,
+     .restart = FW_RESTART_CAMERA, .minimum = 0, .maximum = 86400, .default_json = "30",
+     .help = "Least time between two alerts of one camera and zone; it starts when an alert was "
+             "sent"},
+    {.key = "alerts.schedule", .offset = WORKER(alerts.spans), .type = FW_OPTION_SPANS,
+     .restart = FW_RESTART_CAMERA, .default_json = "[]",
+     .example = "[\"mon-fri 18:00-08:00\", \"sat,sun 00:00-24:00\"]",
+     .help = "When faces are told; a span over midnight belongs to the day it begins on; none: "
+             "always"},
+    {.key = "alerts.time_zone", .offset = WORKER(alerts.time_zone), .type = FW_OPTION_STRING,
+     .restart = FW_RESTART_CAMERA, .default_json = "null", .default_words = "the machine's",
+     .example = "\"Europe/Berlin\"", .help = "Time zone of `schedule`"},
+    {.key = "alerts.max_per_minute", .offset = WORKER(alerts.max_per_minute),
+     .type = FW_OPTION_NUMBER, .restart = FW_RESTART_CAMERA, .minimum = 0, .maximum = 60000,
+     .default_json = "60",
+     .help = "Alerts a minute of one camera, and as many at once; 0: no limit"},
+    {.key = "alerts.worker_max_per_minute", .offset = WORKER(alerts.worker_max_per_minute),
+     .type = FW_OPTION_NUMBER, .restart = FW_RESTART_ALERTS, .common_only = true, .minimum = 0,
+     .maximum = 600000, .default_json = "600",
+     .help = "The same for all cameras together; 0: no limit"},
+    {.key = "alerts.static_after_s", .offset = WORKER(alerts.static_after_s),
+     .type = FW_OPTION_NUMBER, .restart = FW_RESTART_CAMERA, .minimum = 0, .maximum = 86400,
+     .default_json = "300",
+     .help = "A face that has not moved for so long is a poster or a screen: what appears in its "
+             "place is not told; 0: off"},
+    {.key = "alerts.min_quality", .offset = WORKER(alerts.min_quality),
+     .type = FW_OPTION_NUMBER, .restart = FW_RESTART_CAMERA, .minimum = 0, .maximum = 1,
+     .default_json = "0", .example = "0.2",
+     .help = "A face is told once its quality (size, pose, sharpness, light) has reached this"},
+    {.key = "alerts.camera_events", .offset = WORKER(alerts.camera_events),
+     .type = FW_OPTION_BOOL, .restart = FW_RESTART_CAMERA, .default_json = "true",
+     .help = "Tells when the camera comes online, stalls or goes offline"},
+    {.key = "alerts.camera_debounce_s", .offset = WORKER(alerts.camera_debounce_s),
+     .type = FW_OPTION_NUMBER, .restart = FW_RESTART_CAMERA, .minimum = 0, .maximum = 3600,
+     .default_json = "10", .help = "How long a camera's state must last before it is told"},
     {.key = "alerts.confirm", .offset = WORKER(alerts.confirm_hits), .type = FW_OPTION_N_OF_M,
      .restart = FW_RESTART_CAMERA, .default_json = "\"2/3\"",
      .help = "A face is real when found in n of m analyses"},
     {.key = "alerts.lost_ms", .offset = WORKER(alerts.lost_ms), .type = FW_OPTION_INT,
      .restart = FW_RESTART_CAMERA, .minimum = 100, .maximum = 600000, .default_json = "1500",
      .help = "A face that is not seen for so long has left"},
-    {.key = "alerts.snapshot_wait_s", .offset = FW_OPTION_NO_FIELD, .type = FW_OPTION_NUMBER,
-     .restart = FW_RESTART_ALERTS, .support = FW_UNSUPPORTED_WARN, .common_only = true,
+    {.key = "alerts.snapshot_wait_s", .offset = WORKER(alerts.snapshot_wait_s),
+     .type = FW_OPTION_NUMBER, .restart = FW_RESTART_ALERTS, .common_only = true,
      .minimum = 0, .maximum = 60, .default_json = "1",
      .help = "How long an alert waits for its pictures to be uploaded"},
     {.key = "alerts.max_age_days", .offset = WORKER(alerts.max_age_days),
      .type = FW_OPTION_NUMBER, .restart = FW_RESTART_ALERTS, .common_only = true,
      .minimum = 0.01, .maximum = 3650, .default_json = "7",
-     .help = "Older snapshots in the local folder are removed"},
+     .help = "Older events and pictures on this disk are removed, delivered or not"},
     {.key = "alerts.max_mb", .offset = WORKER(alerts.max_mb), .type = FW_OPTION_INT,
      .restart = FW_RESTART_ALERTS, .common_only = true, .minimum = 1, .maximum = 1048576,
      .default_json = "2048",
-     .help = "Bound of the local folder of snapshots; the oldest are removed first"},
-    {.key = "mq.type", .offset = WORKER(mq.type), .type = FW_OPTION_CHOICE,
+     .help = "Bound of the outbox, and of the pictures on this disk; the oldest are removed "
+             "first"},
+    {.key = "mq.type", .offset = MQ(type), .type = FW_OPTION_CHOICE,
      .restart = FW_RESTART_ALERTS, .choices = brokers, .default_json = "\"rabbitmq\"",
-     .help = "Kind of broker; no broker is spoken to in this version, see "
-             "`local_mocks.use_mock_mq`"},
-    {.key = "mq.url", .offset = WORKER(mq.url), .type = FW_OPTION_URL,
+     .help = "Kind of broker"},
+    {.key = "mq.url", .offset = MQ(url), .type = FW_OPTION_URL,
      .restart = FW_RESTART_ALERTS, .default_json = "null", .example = "\"amqp://localhost/\"",
-     .help = "Address of the broker"},
-    {.key = "mq.username", .offset = WORKER(mq.username), .type = FW_OPTION_STRING,
-     .restart = FW_RESTART_ALERTS, .default_json = "null", .example = "\"worker\"",
-     .help = "User name, in place of the one in the address"},
-    {.key = "mq.password", .offset = WORKER(mq.password), .type = FW_OPTION_SECRET,
-     .restart = FW_RESTART_ALERTS, .default_json = "null", .example = "\"${MQ_PASSWORD}\"",
-     .help = "Password, in place of the one in the address"},
-    {.key = "mq.exchange", .offset = WORKER(mq.exchange), .type = FW_OPTION_STRING,
-     .restart = FW_RESTART_ALERTS, .default_json = "\"\"", .example = "\"alerts\"",
-     .help = "AMQP exchange"},
-    {.key = "mq.routing_key", .offset = WORKER(mq.routing_key), .type = FW_OPTION_STRING,
-     .restart = FW_RESTART_ALERTS, .default_json = "\"faces.{camera_id}\"",
-     .help = "AMQP routing key, Redis channel or MQTT topic"},
-    {.key = "mq.declare", .offset = FW_OPTION_NO_FIELD, .type = FW_OPTION_BOOL,
-     .restart = FW_RESTART_ALERTS, .default_json = "false", .help = "Declares the exchange"},
+     .help = "Address of the broker: amqp, amqps, redis, rediss, mqtt or mqtts"},
+    BROKER_OPTIONS("mq.", MQ),
     {.key = "sinks[].name", .offset = SINK(name), .type = FW_OPTION_ID,
      .restart = FW_RESTART_ALERTS, .default_json = "null", .example = "\"archive\"",
      .help = "Names the sink in logs and metrics; unique (required)"},
     {.key = "sinks[].type", .offset = SINK(type), .type = FW_OPTION_CHOICE,
-     .restart = FW_RESTART_ALERTS, .choices = sink_types,
-     .missing_choices = " rabbitmq redis mqtt ", .default_json = "null", .example = "\"file\"",
-     .help = "file: JSON lines; http: POST; others are brokers (required)"},
+     .restart = FW_RESTART_ALERTS, .choices = sink_types, .default_json = "null",
+     .example = "\"file\"", .help = "file: JSON lines; http: POST; others are brokers (required)"},
     {.key = "sinks[].path", .offset = SINK(path), .type = FW_OPTION_STRING,
      .restart = FW_RESTART_ALERTS, .default_json = "null",
      .example = "\"/var/lib/faceworker/alerts.jsonl\"", .help = "File of a `file` sink"},
     {.key = "sinks[].url", .offset = SINK(url), .type = FW_OPTION_URL,
      .restart = FW_RESTART_ALERTS, .default_json = "null",
-     .example = "\"https://backend.example.com/alerts\"", .help = "Address of an `http` sink"},
+     .example = "\"https://backend.example.com/alerts\"",
+     .help = "Address, of all but a `file` sink"},
     {.key = "sinks[].token", .offset = SINK(token), .type = FW_OPTION_SECRET,
      .restart = FW_RESTART_ALERTS, .default_json = "null", .example = "\"${BACKEND_TOKEN}\"",
      .help = "Bearer token of an `http` sink"},
-    {.key = "sinks[].timeout_s", .offset = SINK(timeout_ms), .type = FW_OPTION_INT,
-     .restart = FW_RESTART_ALERTS, .minimum = 1, .maximum = 600, .multiply = 1000,
-     .default_json = "10", .help = "Longest wait for an answer"},
+    {.key = "sinks[].hmac_secret", .offset = SINK(hmac_secret), .type = FW_OPTION_SECRET,
+     .restart = FW_RESTART_ALERTS, .default_json = "null", .example = "\"${HMAC_SECRET}\"",
+     .help = "Key that an `http` sink's requests are signed with"},
+    {.key = "sinks[].embed_snapshot", .offset = SINK(embed_snapshot), .type = FW_OPTION_BOOL,
+     .restart = FW_RESTART_ALERTS, .default_json = "false",
+     .help = "Sends the pictures within the alert, in base64"},
+    BROKER_OPTIONS("sinks[].", SINK),
     {.key = "backend_alert_url", .offset = WORKER(backend_alert_url), .type = FW_OPTION_URL,
      .restart = FW_RESTART_ALERTS, .default_json = "null",
      .example = "\"https://backend.example.com/alerts\"",
@@ -339,18 +446,25 @@ static const struct fw_option table[] = {
     {.key = "backend.token", .offset = WORKER(backend.token), .type = FW_OPTION_SECRET,
      .restart = FW_RESTART_ALERTS, .default_json = "null", .example = "\"${BACKEND_TOKEN}\"",
      .help = "Bearer token for `backend_alert_url`"},
-    {.key = "backend.hmac_secret", .offset = FW_OPTION_NO_FIELD, .type = FW_OPTION_SECRET,
-     .restart = FW_RESTART_ALERTS, .support = FW_UNSUPPORTED_ERROR, .default_json = "null",
-     .example = "\"${HMAC_SECRET}\"", .help = "Key that signs what is sent"},
+    {.key = "backend.hmac_secret", .offset = WORKER(backend.hmac_secret),
+     .type = FW_OPTION_SECRET, .restart = FW_RESTART_ALERTS, .default_json = "null",
+     .example = "\"${HMAC_SECRET}\"", .help = "Key that requests are signed with"},
     {.key = "backend.timeout_s", .offset = WORKER(backend.timeout_s), .type = FW_OPTION_INT,
      .restart = FW_RESTART_ALERTS, .minimum = 1, .maximum = 600, .default_json = "10",
      .help = "Longest wait for an answer"},
-    {.key = "backend.embed_snapshot", .offset = FW_OPTION_NO_FIELD, .type = FW_OPTION_BOOL,
-     .restart = FW_RESTART_ALERTS, .support = FW_UNSUPPORTED_ERROR, .default_json = "false",
-     .help = "Sends the picture within the alert, in base64"},
+    {.key = "backend.embed_snapshot", .offset = WORKER(backend.embed_snapshot),
+     .type = FW_OPTION_BOOL, .restart = FW_RESTART_ALERTS, .default_json = "false",
+     .help = "Sends the pictures within the alert, in base64"},
+    {.key = "backend.ca_file", .offset = WORKER(backend.ca_file), .type = FW_OPTION_STRING,
+     .restart = FW_RESTART_ALERTS, .default_json = "null",
+     .example = "\"/etc/faceworker/ca.pem\"",
+     .help = "Authorities (PEM) that its certificate is checked with, in place of the system's"},
+    {.key = "backend.tls_verify", .offset = WORKER(backend.tls_verify), .type = FW_OPTION_BOOL,
+     .restart = FW_RESTART_ALERTS, .default_json = "true",
+     .help = "false accepts any certificate"},
     {.key = "s3.enabled", .offset = WORKER(s3.enabled), .type = FW_OPTION_BOOL,
      .restart = FW_RESTART_ALERTS, .default_json = "false",
-     .help = "Stores snapshots in S3; not in this version, see `local_mocks.use_mock_s3`"},
+     .help = "Stores snapshots in S3 or what speaks like it"},
     {.key = "s3.bucket", .offset = WORKER(s3.bucket), .type = FW_OPTION_STRING,
      .restart = FW_RESTART_ALERTS, .default_json = "null", .example = "\"snapshots\"",
      .aliases = " bucket_name s3_bucket ", .help = "Bucket"},
@@ -366,14 +480,14 @@ static const struct fw_option table[] = {
      .aliases = " region_name aws_region ", .help = "Region"},
     {.key = "s3.access_key", .offset = WORKER(s3.access_key), .type = FW_OPTION_SECRET,
      .restart = FW_RESTART_ALERTS, .default_json = "null", .example = "\"${AWS_ACCESS_KEY_ID}\"",
-     .aliases = " access_key_id aws_access_key_id ", .help = "Access key"},
+     .aliases = " access_key_id aws_access_key_id ", .help = "Access key; without one, `AWS_ACCESS_KEY_ID` in the environment"},
     {.key = "s3.secret_key", .offset = WORKER(s3.secret_key), .type = FW_OPTION_SECRET,
      .restart = FW_RESTART_ALERTS, .default_json = "null",
      .example = "\"${AWS_SECRET_ACCESS_KEY}\"",
-     .aliases = " secret_access_key aws_secret_access_key ", .help = "Secret key"},
+     .aliases = " secret_access_key aws_secret_access_key ", .help = "Secret key; without one, `AWS_SECRET_ACCESS_KEY`"},
     {.key = "s3.session_token", .offset = WORKER(s3.session_token), .type = FW_OPTION_SECRET,
      .restart = FW_RESTART_ALERTS, .default_json = "null", .example = "\"${AWS_SESSION_TOKEN}\"",
-     .aliases = " aws_session_token ", .help = "Session token"},
+     .aliases = " aws_session_token ", .help = "Session token; without one, `AWS_SESSION_TOKEN`"},
     {.key = "s3.path_style", .offset = WORKER(s3.path_style), .type = FW_OPTION_AUTO,
      .restart = FW_RESTART_ALERTS, .default_json = "\"auto\"", .example = "true",
      .help = "Whether the bucket stands in the path rather than in the host name"},
@@ -382,10 +496,20 @@ static const struct fw_option table[] = {
      .default_words = "`file://` and the folder for the mock",
      .example = "\"https://cdn.example.com/snapshots\"",
      .help = "What the addresses of snapshots in alerts begin with, of the mock too"},
-    {.key = "s3.presign_s", .offset = FW_OPTION_NO_FIELD, .type = FW_OPTION_INT,
-     .restart = FW_RESTART_ALERTS, .support = FW_UNSUPPORTED_WARN, .minimum = 0,
-     .maximum = 604800, .default_json = "0",
-     .help = "How long presigned addresses are valid; 0: none are made"},
+    {.key = "s3.presign_s", .offset = WORKER(s3.presign_s), .type = FW_OPTION_INT,
+     .restart = FW_RESTART_ALERTS, .minimum = 0, .maximum = 604800, .default_json = "0",
+     .example = "86400",
+     .help = "Addresses of snapshots are presigned and valid for so many seconds; 0: plain ones"},
+    {.key = "s3.timeout_s", .offset = WORKER(s3.timeout_ms), .type = FW_OPTION_INT,
+     .restart = FW_RESTART_ALERTS, .minimum = 1, .maximum = 600, .multiply = 1000,
+     .default_json = "10", .help = "Longest wait for a connection, and for an answer"},
+    {.key = "s3.ca_file", .offset = WORKER(s3.ca_file), .type = FW_OPTION_STRING,
+     .restart = FW_RESTART_ALERTS, .default_json = "null",
+     .example = "\"/etc/faceworker/ca.pem\"",
+     .help = "Authorities (PEM) that its certificate is checked with, in place of the system's"},
+    {.key = "s3.tls_verify", .offset = WORKER(s3.tls_verify), .type = FW_OPTION_BOOL,
+     .restart = FW_RESTART_ALERTS, .default_json = "true",
+     .help = "false accepts any certificate"},
     {.key = "local_mocks.use_mock_s3", .offset = WORKER(local_mocks.use_mock_s3),
      .type = FW_OPTION_BOOL, .restart = FW_RESTART_ALERTS, .default_json = "false",
      .help = "Snapshots go to the folder `snapshots` in `worker.state_dir`"},

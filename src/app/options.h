@@ -24,6 +24,8 @@ enum fw_option_type {
     FW_OPTION_INT64,   // int64_t
     FW_OPTION_NUMBER,  // double
     FW_OPTION_N_OF_M,  // int n, and int m behind it: "2/3"
+    FW_OPTION_POINTS,  // a list of [x, y]: struct fw_point * and its size_t count behind it
+    FW_OPTION_SPANS,   // a list of "mon-fri 08:00-18:00": struct fw_schedule_span * and its count
     FW_OPTION_SECTION, // the options of the section of this name once more, overriding them
     FW_OPTION_OBJECTS, // a list of objects that this version only refuses
 };
@@ -46,8 +48,9 @@ enum fw_support {
 
 #define FW_OPTION_NO_FIELD ((size_t)-1)
 
-// One option. Options of cameras and sinks begin with "cameras[]." and "sinks[].", and their
-// offsets are into fw_camera_config and fw_sink_config; all others' are into fw_config.
+// One option. Options of cameras, their zones, and sinks begin with "cameras[].",
+// "cameras[].zones[]." and "sinks[].", and their offsets are into fw_camera_config, fw_zone_config
+// and fw_sink_config; all others' are into fw_config.
 struct fw_option {
     const char *key; // dotted
     enum fw_option_type type;

@@ -1,204 +1,131 @@
 #include "app/reporter.h"
 #include "alert/event.h"
-#include "camera/snapshot.h"
+#include "alert/presence.h"
+#include "app/report.h"
+#include "app/told.h"
 #include "media/frame.h"
-#include "storage/store.h"
+#include "storage/spool.h"
 #include "util/cancel.h"
 #include "util/clock.h"
 #include "util/queue.h"
 #include "util/text.h"
 #include "util/thread.h"
-#include <openssl/evp.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     MAX_WAITING_REPORTS = 4096,
     // A 1080p picture is 3 MB; so many may wait for a slow disk.
     MAX_WAITING_PICTURES = 16,
-    MAX_FACES = 32, // of one event; more are counted in no one's interest
-    RECENT_EVENTS = 200,
-    JPEG_QUALITY = 88,
-    SWEEP_INTERVAL_MS = 60000,
+    TICK_MS = 250, // how exactly debounced states and heartbeats are told
+    SWEEP_INTERVAL_US = 60000000,
     // A picture that is being rendered or written when the time is over ends within it.
     GIVE_UP_MS = 200,
 };
 
-// A report on its way through the queue. Owns a reference to the picture.
-struct report {
-    struct fw_reporter *reporter;
-    const struct fw_camera_config *camera;
-    enum fw_report_kind kind;
-    uint64_t track;
-    int64_t capture_utc_us, first_seen_utc_us, last_seen_utc_us;
-    const char *reason;
-    struct fw_frame *picture;
-    bool picture_skipped;
-    int frame_width, frame_height;
-    float quality;
-    int face_count; // the track's own first
-    struct fw_overlay_face faces[MAX_FACES];
+// What a camera's state was told to be. For the reporter's thread alone, but for `suppressed`.
+struct watched_camera {
+    struct fw_presence_filter presence;
+    char reason[256]; // of the latest state
+    int64_t since_utc_us;
+    struct fw_schedule *schedule;
+    int64_t *zone_cooldown_us;
+    _Atomic uint64_t suppressed[FW_SUPPRESSIONS];
 };
 
-// Owner: the daemon. `lock` guards `recent`, `recent_next` and `recent_count`; the rest is set at
-// start or atomic.
+// What goes through the queue: a face, or a camera's state.
+struct item {
+    struct fw_reporter *reporter;
+    struct fw_report *face;                // or NULL:
+    const struct fw_camera_config *camera; // is in
+    enum fw_presence presence;
+    char reason[256];
+    int64_t utc_us;
+};
+
+// Owner: the daemon. What is not atomic belongs to the reporter's thread from the start to the end.
 struct fw_reporter {
     struct fw_reporter_options options;
     struct fw_queue *queue;
     struct fw_cancel *cancel; // gives up pictures
     struct fw_cancel *done;   // triggered by the thread when all is worked off
     struct fw_thread *thread;
+    struct watched_camera *cameras; // one a camera of the configuration
+    struct fw_policy_camera *policies;
+    struct fw_policy *policy;
+    struct fw_told told;
+    int64_t started_utc_us, heartbeat_us, swept_us;
     atomic_int waiting_pictures;
-    _Atomic uint64_t events, snapshots_stored, snapshots_failed, snapshots_skipped, lost;
-    pthread_mutex_t lock;
-    struct fw_event *recent[RECENT_EVENTS]; // a ring
-    size_t recent_next, recent_count;
+    _Atomic uint64_t events, snapshots_made, snapshots_failed, snapshots_skipped, lost;
 };
 
-// The keys, URLs and sums of one event's pictures; owns them while the event is built.
-struct stored_snapshot {
-    char *keys[4], *urls[4];
-    char sha256[4][65];
-};
-
-static void free_report(void *item)
+static void free_item(void *opaque)
 {
-    struct report *report = item;
-    if (report->picture)
-        atomic_fetch_sub(&report->reporter->waiting_pictures, 1);
-    fw_frame_unref(report->picture);
-    free(report);
-}
-
-static const char *kind_name(enum fw_report_kind kind)
-{
-    return kind == FW_REPORT_APPEARED ? "appeared" : "left";
-}
-
-static bool sha256_hex(const struct fw_bytes *bytes, char hex[65])
-{
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int length = 0;
-    if (EVP_Digest(bytes->data, bytes->length, digest, &length, EVP_sha256(), NULL) != 1)
-        return false;
-    static const char digits[] = "0123456789abcdef";
-    for (unsigned int i = 0; i < length && i < 32; i++) {
-        hex[2 * i] = digits[digest[i] >> 4];
-        hex[2 * i + 1] = digits[digest[i] & 15];
+    struct item *item = opaque;
+    if (item->face && item->face->picture) {
+        atomic_fetch_sub(&item->reporter->waiting_pictures, 1);
+        fw_frame_unref(item->face->picture);
     }
-    hex[64] = '\0';
-    return true;
+    free(item->face);
+    free(item);
 }
 
-// "front-door/2026/01/31/235959.123-t12-left-face.jpg": by camera and date, sortable, and unique
-// across restarts, because the time of the picture is in it.
-static char *snapshot_key(const struct report *report, const char *what)
+static size_t index_of(const struct fw_reporter *reporter, const struct fw_camera_config *camera)
 {
-    time_t seconds = (time_t)(report->capture_utc_us / FW_US_PER_S);
-    int ms = (int)(report->capture_utc_us % FW_US_PER_S / FW_US_PER_MS);
-    struct tm utc;
-    if (!gmtime_r(&seconds, &utc))
-        return NULL;
-    char when[32];
-    strftime(when, sizeof when, "%Y/%m/%d/%H%M%S", &utc);
-    return fw_strdup_printf("%s/%s.%03d-t%llu-%s-%s.jpg", report->camera->id, when, ms,
-                            (unsigned long long)report->track, kind_name(report->kind), what);
+    return (size_t)(camera - reporter->options.config->cameras);
 }
 
-static int store_picture(struct fw_reporter *reporter, const struct report *report,
-                         const struct fw_snapshot_picture *picture, const char *what, int index,
-                         struct stored_snapshot *stored, struct fw_event_picture *out,
-                         struct fw_error *error)
+static struct fw_log log_of(const struct fw_reporter *reporter,
+                            const struct fw_camera_config *camera)
 {
-    struct fw_store *store = reporter->options.store;
-    char *key = stored->keys[index] = snapshot_key(report, what);
-    if (!key || !(stored->urls[index] = fw_store_url(store, key)))
-        return fw_fail(error, FW_ENOMEM, "out of memory");
-    if (!sha256_hex(picture->jpeg, stored->sha256[index]))
-        return fw_fail(error, FW_EIO, "libcrypto refuses SHA-256; check the installation");
-    int status = fw_store_put(store, key, picture->jpeg->data, picture->jpeg->length, "image/jpeg",
-                              reporter->cancel, error);
-    if (status < 0)
-        return status;
-    *out = (struct fw_event_picture){.key = key,
-                                     .url = stored->urls[index],
-                                     .sha256 = stored->sha256[index],
-                                     .width = picture->width,
-                                     .height = picture->height,
-                                     .length = picture->jpeg->length};
-    return FW_OK;
+    return (struct fw_log){reporter->options.log->logger, camera->id};
 }
 
-// Renders and stores the four pictures. EVENT's fields point into STORED.
-static int store_snapshot(struct fw_reporter *reporter, const struct report *report,
-                          struct stored_snapshot *stored, struct fw_event_snapshot *event,
-                          struct fw_error *error)
+// Takes EVENT over; NULL: it could not be made.
+static bool post(struct fw_reporter *reporter, struct fw_event *event)
 {
-    struct fw_snapshot rendered;
-    int status = fw_snapshot_render(report->picture, report->faces, report->face_count,
-                                    JPEG_QUALITY, &rendered, error);
-    if (status < 0)
-        return status;
-    const struct {
-        const char *what;
-        const struct fw_snapshot_picture *picture;
-        struct fw_event_picture *out;
-    } parts[] = {
-        {"full", &rendered.full, &event->full},
-        {"full-annotated", &rendered.full_annotated, &event->full_annotated},
-        {"face", &rendered.face, &event->face},
-        {"face-annotated", &rendered.face_annotated, &event->face_annotated},
-    };
-    for (int i = 0; i < 4 && status == FW_OK; i++)
-        status = store_picture(reporter, report, parts[i].picture, parts[i].what, i, stored,
-                               parts[i].out, error);
-    fw_snapshot_free(&rendered);
-    return status;
+    bool is_posted = event && fw_outbox_post(reporter->options.outbox, event) == FW_OK;
+    atomic_fetch_add(is_posted ? &reporter->events : &reporter->lost, 1);
+    if (!is_posted)
+        fw_log_error(reporter->options.log, "an event was lost: %s",
+                     event ? "the outbox is closed" : "out of memory");
+    fw_event_unref(event);
+    return is_posted;
 }
 
-static void free_stored(struct stored_snapshot *stored)
+static struct fw_event_camera speaker(const struct fw_reporter *reporter,
+                                      const struct fw_camera_config *camera)
 {
-    for (int i = 0; i < 4; i++) {
-        free(stored->keys[i]);
-        free(stored->urls[i]);
-    }
+    return (struct fw_event_camera){.worker_id = reporter->options.config->worker.id,
+                                    .camera_id = camera->id,
+                                    .name = camera->name,
+                                    .location = camera->location};
 }
 
-static void remember(struct fw_reporter *reporter, struct fw_event *event)
-{
-    pthread_mutex_lock(&reporter->lock);
-    fw_event_unref(reporter->recent[reporter->recent_next]);
-    reporter->recent[reporter->recent_next] = fw_event_ref(event);
-    reporter->recent_next = (reporter->recent_next + 1) % RECENT_EVENTS;
-    if (reporter->recent_count < RECENT_EVENTS)
-        reporter->recent_count++;
-    pthread_mutex_unlock(&reporter->lock);
-}
+// --- faces ---
 
-static struct fw_event *build_event(const struct fw_reporter *reporter, const struct report *report,
-                                    const struct fw_event_snapshot *snapshot)
+static struct fw_event *face_event(const struct fw_reporter *reporter,
+                                   const struct fw_report *report, const char *appeared_id,
+                                   const struct fw_event_snapshot *snapshot)
 {
-    struct fw_event_face faces[MAX_FACES];
+    struct fw_event_face faces[FW_REPORT_FACES];
     for (int i = 0; i < report->face_count; i++)
         faces[i] = (struct fw_event_face){.track = report->faces[i].track,
                                           .face = report->faces[i].face,
                                           .quality = i == 0 ? report->quality : -1};
     const struct fw_event_input input = {
-        .type = report->kind == FW_REPORT_APPEARED ? FW_EVENT_FACE_APPEARED : FW_EVENT_FACE_LEFT,
-        .worker_id = reporter->options.config->worker.id,
-        .camera_id = report->camera->id,
-        .camera_name = report->camera->name,
-        .camera_location = report->camera->location,
+        .type = report->kind == FW_REPORT_LEFT ? FW_EVENT_FACE_LEFT : FW_EVENT_FACE_APPEARED,
+        .camera = speaker(reporter, report->camera),
         .time_utc_us = report->capture_utc_us,
         .frame_width = report->frame_width,
         .frame_height = report->frame_height,
         .faces = faces,
         .face_count = (size_t)report->face_count,
         .track = report->track,
+        .appeared_id = appeared_id,
+        .zone = report->zone >= 0 ? report->camera->zones[report->zone].name : NULL,
         .first_seen_utc_us = report->first_seen_utc_us,
         .last_seen_utc_us = report->last_seen_utc_us,
         .reason = report->reason,
@@ -207,68 +134,301 @@ static struct fw_event *build_event(const struct fw_reporter *reporter, const st
     return fw_event_create(&input);
 }
 
-static void count_snapshot(struct fw_reporter *reporter, const struct report *report, int status,
-                           const struct fw_error *error)
+static void make_snapshot(struct fw_reporter *reporter, const struct fw_report *report,
+                          struct fw_report_snapshot *snapshot)
 {
-    const struct fw_log log = {reporter->options.log->logger, report->camera->id};
-    if (status == FW_OK) {
-        atomic_fetch_add(&reporter->snapshots_stored, 1);
+    const struct fw_log log = log_of(reporter, report->camera);
+    struct fw_error error = {0};
+    if (fw_cancel_is_set(reporter->cancel)) {
+        atomic_fetch_add(&reporter->snapshots_skipped, 1);
+        return;
+    }
+    const char *prefix = reporter->options.config->s3.prefix;
+    const struct fw_report_place place = {.spool = reporter->options.spool,
+                                          .key_prefix = prefix ? prefix : ""};
+    if (fw_report_snapshot_make(snapshot, report, &place, &error) == FW_OK) {
+        atomic_fetch_add(&reporter->snapshots_made, 1);
         return;
     }
     atomic_fetch_add(&reporter->snapshots_failed, 1);
     fw_log_error(&log, "snapshot of track %llu not stored: %s", (unsigned long long)report->track,
-                 error->message);
+                 error.message);
 }
 
-static void handle_report(struct fw_reporter *reporter, const struct report *report)
+// APPEARED_ID: as in struct fw_event_input.
+static void tell_face(struct fw_reporter *reporter, const struct fw_report *report,
+                      const char *appeared_id)
 {
-    struct stored_snapshot stored = {0};
-    struct fw_event_snapshot snapshot = {.state = "failed"};
-    if (report->picture && fw_cancel_is_set(reporter->cancel)) {
-        atomic_fetch_add(&reporter->snapshots_skipped, 1);
-    } else if (report->picture) {
-        struct fw_error error = {0};
-        int status = store_snapshot(reporter, report, &stored, &snapshot, &error);
-        if (status == FW_OK)
-            snapshot.state = "stored";
-        count_snapshot(reporter, report, status, &error);
-    }
+    struct fw_report_snapshot snapshot = {.event.state = "failed"};
+    if (report->picture)
+        make_snapshot(reporter, report, &snapshot);
     bool has_snapshot = report->picture || report->picture_skipped;
-    struct fw_event *event = build_event(reporter, report, has_snapshot ? &snapshot : NULL);
-    free_stored(&stored);
-    const struct fw_log log = {reporter->options.log->logger, report->camera->id};
-    if (!event || fw_dispatcher_post(reporter->options.dispatcher, event) < 0) {
-        atomic_fetch_add(&reporter->lost, 1);
-        fw_log_error(&log, "alert of track %llu lost: out of memory",
+    struct fw_event *event =
+        face_event(reporter, report, appeared_id, has_snapshot ? &snapshot.event : NULL);
+    fw_report_snapshot_free(&snapshot);
+    char id[sizeof event->id] = "";
+    if (event)
+        memcpy(id, event->id, sizeof id);
+    if (!post(reporter, event))
+        return;
+    const struct fw_log log = log_of(reporter, report->camera);
+    fw_log_info(&log, "face %s: track %llu, score %.2f", fw_report_kind_name(report->kind),
+                (unsigned long long)report->track, (double)report->faces[0].face.score);
+    // Without memory for it the track's end is told at the next start of the worker.
+    if (!appeared_id && fw_told_add(&reporter->told, report->camera, report->track, id) < 0)
+        fw_log_error(&log, "track %llu will not be told to leave: out of memory",
                      (unsigned long long)report->track);
-        fw_event_unref(event);
+}
+
+static struct fw_policy_face policy_face(const struct fw_reporter *reporter,
+                                         const struct fw_report *report)
+{
+    return (struct fw_policy_face){
+        .camera = index_of(reporter, report->camera),
+        .track = report->track,
+        .zone = report->zone,
+        .first_box = report->first_box,
+        .box = report->last_box,
+        .still_us = report->still_us,
+        .width = report->frame_width,
+        .height = report->frame_height,
+        .first_seen_us =
+            report->reported_us - (report->last_seen_utc_us - report->first_seen_utc_us),
+        .now_us = report->reported_us,
+        .now_utc_us = report->capture_utc_us,
+    };
+}
+
+static void handle_appeared(struct fw_reporter *reporter, const struct fw_report *report)
+{
+    const struct fw_policy_face face = policy_face(reporter, report);
+    enum fw_suppression verdict = fw_policy_appeared(reporter->policy, &face);
+    if (verdict == FW_PASSED) {
+        tell_face(reporter, report, NULL);
         return;
     }
-    atomic_fetch_add(&reporter->events, 1);
-    fw_log_info(&log, "face %s: track %llu, score %.2f", kind_name(report->kind),
-                (unsigned long long)report->track, (double)report->faces[0].face.score);
-    remember(reporter, event);
-    fw_event_unref(event);
+    const struct fw_log log = log_of(reporter, report->camera);
+    atomic_fetch_add(&reporter->cameras[face.camera].suppressed[verdict], 1);
+    fw_log_debug(&log, "track %llu is not told: %s", (unsigned long long)report->track,
+                 fw_suppression_name(verdict));
+}
+
+// No poster after all.
+static void handle_moved(struct fw_reporter *reporter, const struct fw_report *report)
+{
+    const struct fw_policy_face face = policy_face(reporter, report);
+    if (fw_policy_moved(reporter->policy, &face))
+        tell_face(reporter, report, NULL);
+}
+
+static void handle_left(struct fw_reporter *reporter, const struct fw_report *report)
+{
+    const struct fw_policy_face face = policy_face(reporter, report);
+    char appeared_id[sizeof((struct fw_event *)0)->id];
+    fw_policy_left(reporter->policy, &face);
+    if (fw_told_take(&reporter->told, report->camera, report->track, appeared_id))
+        tell_face(reporter, report, appeared_id);
+}
+
+static void handle_face(struct fw_reporter *reporter, const struct fw_report *report)
+{
+    switch (report->kind) {
+    case FW_REPORT_APPEARED:
+        handle_appeared(reporter, report);
+        break;
+    case FW_REPORT_MOVED:
+        handle_moved(reporter, report);
+        break;
+    case FW_REPORT_LEFT:
+        handle_left(reporter, report);
+        break;
+    }
+}
+
+// --- cameras and the worker ---
+
+static enum fw_presence presence_of(enum fw_camera_state state)
+{
+    switch (state) {
+    case FW_CAMERA_LIVE:
+        return FW_PRESENCE_ONLINE;
+    case FW_CAMERA_STALLED:
+        return FW_PRESENCE_STALLED;
+    case FW_CAMERA_CONNECTING:
+    case FW_CAMERA_BACKOFF:
+    case FW_CAMERA_STOPPED:
+        break;
+    }
+    return FW_PRESENCE_OFFLINE;
+}
+
+static const char *presence_name(enum fw_presence presence)
+{
+    static const char *const names[] = {NULL, "online", "stalled", "offline"};
+    return names[presence];
+}
+
+static void handle_state(struct fw_reporter *reporter, const struct item *item)
+{
+    struct watched_camera *camera = &reporter->cameras[index_of(reporter, item->camera)];
+    if (camera->presence.current != item->presence)
+        camera->since_utc_us = item->utc_us;
+    memcpy(camera->reason, item->reason, sizeof camera->reason);
+    fw_presence_set(&camera->presence, item->presence, fw_monotonic_us());
+}
+
+static void tell_state(struct fw_reporter *reporter, const struct fw_camera_config *config,
+                       const struct watched_camera *camera, enum fw_presence previous)
+{
+    static const char *const types[] = {NULL, FW_EVENT_CAMERA_ONLINE, FW_EVENT_CAMERA_STALLED,
+                                        FW_EVENT_CAMERA_OFFLINE};
+    const struct fw_event_state_input input = {
+        .type = types[camera->presence.told],
+        .camera = speaker(reporter, config),
+        .time_utc_us = camera->since_utc_us,
+        .reason = camera->presence.told == FW_PRESENCE_ONLINE ? "" : camera->reason,
+        .previous = presence_name(previous),
+    };
+    (void)post(reporter, fw_event_create_state(&input));
+}
+
+static void tell_states(struct fw_reporter *reporter)
+{
+    const struct fw_config *config = reporter->options.config;
+    for (size_t i = 0; i < config->camera_count; i++) {
+        const struct fw_alerts_config *alerts = &config->cameras[i].alerts;
+        struct watched_camera *camera = &reporter->cameras[i];
+        enum fw_presence previous;
+        int64_t debounce_us = (int64_t)(alerts->camera_debounce_s * (double)FW_US_PER_S);
+        if (alerts->camera_events &&
+            fw_presence_due(&camera->presence, fw_monotonic_us(), debounce_us, &previous))
+            tell_state(reporter, &config->cameras[i], camera, previous);
+    }
+}
+
+static void tell_worker(struct fw_reporter *reporter, const char *type)
+{
+    const struct fw_config *config = reporter->options.config;
+    struct fw_outbox_stats outbox;
+    fw_outbox_get_stats(reporter->options.outbox, &outbox);
+    struct fw_event_worker_input input = {
+        .type = type,
+        .worker_id = config->worker.id,
+        .version = FW_VERSION,
+        .time_utc_us = fw_utc_us(),
+        .started_utc_us = reporter->started_utc_us,
+        .events_waiting = outbox.waiting,
+    };
+    for (size_t i = 0; i < config->camera_count; i++) {
+        input.cameras += config->cameras[i].enabled;
+        input.cameras_live += reporter->cameras[i].presence.current == FW_PRESENCE_ONLINE;
+    }
+    (void)post(reporter, fw_event_create_worker(&input));
+}
+
+// What time alone brings.
+static void tick(struct fw_reporter *reporter)
+{
+    int64_t now_us = fw_monotonic_us();
+    int64_t heartbeat_us = reporter->options.config->worker.heartbeat_s * FW_US_PER_S;
+    tell_states(reporter);
+    if (heartbeat_us > 0 && now_us - reporter->heartbeat_us >= heartbeat_us) {
+        reporter->heartbeat_us = now_us;
+        tell_worker(reporter, FW_EVENT_WORKER_HEARTBEAT);
+    }
+    // Nothing comes, so nothing is put: files age out all the same.
+    if (reporter->options.spool && now_us - reporter->swept_us >= SWEEP_INTERVAL_US) {
+        reporter->swept_us = now_us;
+        fw_spool_sweep(reporter->options.spool);
+    }
+}
+
+static void handle(struct fw_reporter *reporter, const struct item *item)
+{
+    if (item->face)
+        handle_face(reporter, item->face);
+    else
+        handle_state(reporter, item);
 }
 
 static void run_reporter(void *opaque)
 {
     struct fw_reporter *reporter = opaque;
     void *item = NULL;
-    for (;;) {
-        int status = fw_queue_take(reporter->queue, &item, SWEEP_INTERVAL_MS);
-        if (status == FW_ECANCELED)
-            break;
-        if (status < 0) {
-            // Nothing comes, so nothing is put: files age out all the same.
-            if (reporter->options.store)
-                fw_store_sweep(reporter->options.store);
-            continue;
+    int status;
+    if (reporter->options.config->worker.heartbeat_s > 0)
+        tell_worker(reporter, FW_EVENT_WORKER_STARTED);
+    while ((status = fw_queue_take(reporter->queue, &item, TICK_MS)) != FW_ECANCELED) {
+        if (status == FW_OK) {
+            handle(reporter, item);
+            free_item(item);
         }
-        handle_report(reporter, item);
-        free_report(item);
+        tick(reporter);
     }
     fw_cancel_trigger(reporter->done);
+}
+
+// --- start and end ---
+
+static int64_t us_of(double seconds)
+{
+    return (int64_t)(seconds * (double)FW_US_PER_S);
+}
+
+static int make_zone_cooldowns(struct watched_camera *camera, const struct fw_camera_config *config)
+{
+    camera->zone_cooldown_us = calloc(config->zone_count + 1, sizeof *camera->zone_cooldown_us);
+    if (!camera->zone_cooldown_us)
+        return FW_ENOMEM;
+    for (size_t i = 0; i < config->zone_count; i++)
+        camera->zone_cooldown_us[i] =
+            config->zones[i].cooldown_s < 0 ? -1 : us_of(config->zones[i].cooldown_s);
+    return FW_OK;
+}
+
+static int make_camera(struct fw_reporter *reporter, size_t index, struct fw_error *error)
+{
+    const struct fw_camera_config *config = &reporter->options.config->cameras[index];
+    const struct fw_alerts_config *alerts = &config->alerts;
+    struct watched_camera *camera = &reporter->cameras[index];
+    if (make_zone_cooldowns(camera, config) < 0)
+        return fw_fail(error, FW_ENOMEM, "out of memory");
+    if (alerts->span_count > 0) {
+        int status = fw_schedule_create(&camera->schedule, alerts->spans, alerts->span_count,
+                                        alerts->time_zone, error);
+        if (status < 0)
+            return status;
+    }
+    reporter->policies[index] = (struct fw_policy_camera){
+        .id = config->id,
+        .cooldown_us = us_of(alerts->cooldown_s),
+        .zone_cooldown_us = camera->zone_cooldown_us,
+        .zone_count = config->zone_count,
+        .schedule = camera->schedule,
+        .max_per_minute = alerts->max_per_minute,
+        .static_after_us = us_of(alerts->static_after_s),
+    };
+    return FW_OK;
+}
+
+static int make_policy(struct fw_reporter *reporter, struct fw_error *error)
+{
+    const struct fw_config *config = reporter->options.config;
+    reporter->cameras = calloc(config->camera_count, sizeof *reporter->cameras);
+    reporter->policies = calloc(config->camera_count, sizeof *reporter->policies);
+    if (!reporter->cameras || !reporter->policies)
+        return fw_fail(error, FW_ENOMEM, "out of memory");
+    for (size_t i = 0; i < config->camera_count; i++) {
+        int status = make_camera(reporter, i, error);
+        if (status < 0)
+            return status;
+    }
+    const struct fw_policy_options options = {.cameras = reporter->policies,
+                                              .camera_count = config->camera_count,
+                                              .max_per_minute =
+                                                  config->alerts.worker_max_per_minute};
+    reporter->policy = fw_policy_create(&options);
+    return reporter->policy ? FW_OK : fw_fail(error, FW_ENOMEM, "out of memory");
 }
 
 static void free_reporter(struct fw_reporter *reporter)
@@ -276,10 +436,31 @@ static void free_reporter(struct fw_reporter *reporter)
     fw_queue_destroy(reporter->queue);
     fw_cancel_destroy(reporter->cancel);
     fw_cancel_destroy(reporter->done);
-    for (size_t i = 0; i < RECENT_EVENTS; i++)
-        fw_event_unref(reporter->recent[i]);
-    pthread_mutex_destroy(&reporter->lock);
+    fw_policy_destroy(reporter->policy);
+    for (size_t i = 0; reporter->cameras && i < reporter->options.config->camera_count; i++) {
+        fw_schedule_destroy(reporter->cameras[i].schedule);
+        free(reporter->cameras[i].zone_cooldown_us);
+    }
+    free(reporter->cameras);
+    free(reporter->policies);
+    free(reporter->told.items);
     free(reporter);
+}
+
+static int start_thread(struct fw_reporter *reporter, struct fw_error *error)
+{
+    const struct fw_queue_options queue = {
+        .max_items = MAX_WAITING_REPORTS, .overflow = FW_QUEUE_REFUSE, .free_item = free_item};
+    int status = FW_ENOMEM;
+    reporter->queue = fw_queue_create(&queue);
+    reporter->cancel = fw_cancel_create();
+    reporter->done = fw_cancel_create();
+    if (reporter->queue && reporter->cancel && reporter->done)
+        status = fw_thread_start(&reporter->thread, "reporter", reporter->options.log, run_reporter,
+                                 reporter);
+    return status < 0
+               ? fw_fail(error, status, "cannot start the reporter: %s", fw_status_text(status))
+               : FW_OK;
 }
 
 int fw_reporter_start(struct fw_reporter **out, const struct fw_reporter_options *options,
@@ -289,103 +470,90 @@ int fw_reporter_start(struct fw_reporter **out, const struct fw_reporter_options
     struct fw_reporter *reporter = calloc(1, sizeof *reporter);
     if (!reporter)
         return fw_fail(error, FW_ENOMEM, "out of memory");
-    if (pthread_mutex_init(&reporter->lock, NULL)) {
-        free(reporter);
-        return fw_fail(error, FW_ENOMEM, "out of memory");
-    }
     reporter->options = *options;
-    const struct fw_queue_options queue = {
-        .max_items = MAX_WAITING_REPORTS, .overflow = FW_QUEUE_REFUSE, .free_item = free_report};
-    int status = FW_ENOMEM;
-    reporter->queue = fw_queue_create(&queue);
-    reporter->cancel = fw_cancel_create();
-    reporter->done = fw_cancel_create();
-    if (reporter->queue && reporter->cancel && reporter->done)
-        status =
-            fw_thread_start(&reporter->thread, "reporter", options->log, run_reporter, reporter);
+    reporter->started_utc_us = fw_utc_us();
+    reporter->heartbeat_us = reporter->swept_us = fw_monotonic_us();
+    int status = make_policy(reporter, error);
+    if (status == FW_OK)
+        status = start_thread(reporter, error);
     if (status < 0) {
         free_reporter(reporter);
-        return fw_fail(error, status, "cannot start the reporter: %s", fw_status_text(status));
+        return status;
     }
     *out = reporter;
     return FW_OK;
 }
 
-static void copy_faces(struct report *copy, const struct fw_face_report *report)
-{
-    copy->faces[0] = (struct fw_overlay_face){.track = report->track, .face = report->face};
-    copy->face_count = 1;
-    for (int i = 0; i < report->other_count && copy->face_count < MAX_FACES; i++)
-        copy->faces[copy->face_count++] =
-            (struct fw_overlay_face){.track = report->other_tracks[i], .face = report->others[i]};
-}
+// --- what others hand over ---
 
-static void take_picture(struct fw_reporter *reporter, struct report *copy,
+static void take_picture(struct fw_reporter *reporter, struct fw_report *report,
                          struct fw_frame *picture)
 {
-    if (!picture || !reporter->options.store)
+    if (!picture || !reporter->options.spool)
         return;
     if (atomic_fetch_add(&reporter->waiting_pictures, 1) < MAX_WAITING_PICTURES) {
-        copy->picture = fw_frame_ref(picture);
+        report->picture = fw_frame_ref(picture);
         return;
     }
     atomic_fetch_sub(&reporter->waiting_pictures, 1);
     atomic_fetch_add(&reporter->snapshots_skipped, 1);
-    copy->picture_skipped = true;
+    report->picture_skipped = true;
+}
+
+static void put_item(struct fw_reporter *reporter, struct item *item)
+{
+    if (fw_queue_put(reporter->queue, item, sizeof *item) == FW_OK)
+        return;
+    atomic_fetch_add(&reporter->lost, item->face != NULL);
+    free_item(item);
 }
 
 void fw_reporter_face(struct fw_reporter *reporter, const struct fw_camera_config *camera,
-                      const struct fw_face_report *report)
+                      const struct fw_face_report *face)
 {
-    struct report *copy = calloc(1, sizeof *copy);
-    if (!copy) {
+    struct item *item = calloc(1, sizeof *item);
+    struct fw_report *report = fw_report_create(camera, face);
+    if (!item || !report) {
         atomic_fetch_add(&reporter->lost, 1);
+        free(item);
+        free(report);
         return;
     }
-    copy->reporter = reporter;
-    copy->camera = camera;
-    copy->kind = report->kind;
-    copy->track = report->track;
-    copy->capture_utc_us = report->capture_utc_us;
-    copy->first_seen_utc_us = report->first_seen_utc_us;
-    copy->last_seen_utc_us = report->last_seen_utc_us;
-    copy->reason = report->reason;
-    copy->frame_width = report->frame_width;
-    copy->frame_height = report->frame_height;
-    copy->quality = report->quality;
-    copy_faces(copy, report);
-    take_picture(reporter, copy, report->picture);
-    if (fw_queue_put(reporter->queue, copy, sizeof *copy) < 0) {
-        atomic_fetch_add(&reporter->lost, 1);
-        free_report(copy);
-    }
+    *item = (struct item){.reporter = reporter, .face = report, .camera = camera};
+    take_picture(reporter, report, face->picture);
+    put_item(reporter, item);
 }
 
-char *fw_reporter_events_json(struct fw_reporter *reporter, int limit)
+void fw_reporter_camera(struct fw_reporter *reporter, const struct fw_camera_config *camera,
+                        enum fw_camera_state state, const char *reason, int64_t utc_us)
 {
-    struct fw_text text = FW_TEXT_INIT;
-    fw_text_append(&text, "{\"events\":[");
-    pthread_mutex_lock(&reporter->lock);
-    for (size_t i = 0; i < reporter->recent_count && (int)i < limit; i++) {
-        size_t index = (reporter->recent_next + RECENT_EVENTS - 1 - i) % RECENT_EVENTS;
-        const struct fw_event *event = reporter->recent[index];
-        fw_text_append(&text, i ? "," : "");
-        fw_text_append_n(&text, event->json, event->json_length);
-    }
-    pthread_mutex_unlock(&reporter->lock);
-    fw_text_append(&text, "]}");
-    return fw_text_steal(&text);
+    // Stopped is what we told it to be.
+    struct item *item = state == FW_CAMERA_STOPPED ? NULL : calloc(1, sizeof *item);
+    if (!item)
+        return;
+    item->reporter = reporter;
+    item->camera = camera;
+    item->presence = presence_of(state);
+    item->utc_us = utc_us;
+    snprintf(item->reason, sizeof item->reason, "%s", reason);
+    put_item(reporter, item);
 }
 
 struct fw_reporter_stats fw_reporter_get_stats(struct fw_reporter *reporter)
 {
     return (struct fw_reporter_stats){
         .events = atomic_load(&reporter->events),
-        .snapshots_stored = atomic_load(&reporter->snapshots_stored),
+        .snapshots_made = atomic_load(&reporter->snapshots_made),
         .snapshots_failed = atomic_load(&reporter->snapshots_failed),
         .snapshots_skipped = atomic_load(&reporter->snapshots_skipped),
         .lost = atomic_load(&reporter->lost),
     };
+}
+
+uint64_t fw_reporter_suppressed(struct fw_reporter *reporter, const struct fw_camera_config *camera,
+                                enum fw_suppression reason)
+{
+    return atomic_load(&reporter->cameras[index_of(reporter, camera)].suppressed[reason]);
 }
 
 // Until all is worked off, TIMEOUT_MS have passed or HURRY (may be NULL) was triggered.

@@ -1,5 +1,6 @@
 // The table of options as a configuration, as a JSON Schema, and as a page for people.
 #include "app/options.h"
+#include "track/zones.h"
 #include "util/text.h"
 #include <jansson.h>
 #include <stdlib.h>
@@ -80,9 +81,12 @@ char *fw_options_defaults(void)
     json_t *root = json_object();
     bool is_whole = root != NULL;
     for (size_t i = 0; i < count && is_whole; i++) {
-        if (!fw_starts_with(options[i].key, "sinks[]"))
+        if (!fw_starts_with(options[i].key, "sinks[]") &&
+            !fw_starts_with(options[i].key, "cameras[].zones[]"))
             is_whole = add_default(root, &options[i]);
     }
+    json_t *camera = json_array_get(json_object_get(root, "cameras"), 0);
+    is_whole = is_whole && json_object_set_new(camera, "zones", json_array()) == 0;
     is_whole = is_whole && json_object_set_new(root, "sinks", json_array()) == 0;
     char *text = is_whole ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) : NULL;
     json_decref(root);
@@ -168,6 +172,13 @@ static json_t *type_schema(const struct fw_option *option)
                          "^[0-9A-Fa-f]{64}$|\\$\\{");
     case FW_OPTION_URLS:
         return json_pack("{s:[s,s], s:{s:s}}", "type", "array", "null", "items", "type", "string");
+    case FW_OPTION_POINTS:
+        return json_pack("{s:s, s:i, s:i, s:{s:s, s:i, s:i, s:{s:s, s:i, s:i}}}", "type", "array",
+                         "minItems", 3, "maxItems", FW_ZONE_MAX_POINTS, "items", "type", "array",
+                         "minItems", 2, "maxItems", 2, "items", "type", "number", "minimum", 0,
+                         "maximum", 1);
+    case FW_OPTION_SPANS:
+        return json_pack("{s:[s,s], s:{s:s}}", "type", "array", "null", "items", "type", "string");
     case FW_OPTION_OBJECTS:
         return json_pack("{s:[s,s], s:i}", "type", "array", "null", "maxItems", 0);
     case FW_OPTION_SECTION:
@@ -228,7 +239,10 @@ static bool add_requirements(json_t *root)
     json_t *cameras = json_object_get(properties, "cameras");
     json_t *camera = json_object_get(cameras, "items");
     json_t *sink = json_object_get(json_object_get(properties, "sinks"), "items");
+    json_t *zone =
+        json_object_get(json_object_get(json_object_get(camera, "properties"), "zones"), "items");
     return json_object_set_new(root, "required", json_pack("[s]", "cameras")) == 0 &&
+           json_object_set_new(zone, "required", json_pack("[s,s]", "name", "points")) == 0 &&
            json_object_set_new(cameras, "minItems", json_integer(1)) == 0 &&
            json_object_set_new(cameras, "type", json_string("array")) == 0 &&
            json_object_set_new(camera, "required", json_pack("[s]", "id")) == 0 &&
@@ -305,30 +319,34 @@ static const struct {
      "One object a camera. It needs an `id`, and `rtsp` or `test_video`. The smallest "
      "configuration:\n\n```json\n{\"cameras\": [{\"id\": \"front-door\", \"rtsp\": "
      "\"rtsp://10.0.0.5/stream1\"}]}\n```"},
+    {"cameras[].zones[].", "cameras[].zones[]",
+     "Areas of the picture with rules of their own. Without a zone of the type `include` the whole "
+     "picture counts. A face lies where the centre of its box lies."},
     {"cameras[].publish.", "cameras[].publish", "How the picture is published."},
     {"cameras[].overlay.", "cameras[].overlay", "What is drawn on the picture."},
     {"cameras[].privacy.", "cameras[].privacy", "What is hidden in the published picture."},
     {"alerts.", "alerts", "When something is told, and how. A camera's own `alerts` overrides it."},
-    {"mq.", "mq", "The message queue. This version writes its alerts to a file instead."},
+    {"mq.", "mq", "The message queue; used when `url` is given."},
     {"sinks[].", "sinks[]", "Further places that alerts go to."},
     {"", "At the top", "Options outside of all sections."},
     {"backend.", "backend", "The HTTP backend at `backend_alert_url`."},
-    {"s3.", "s3", "Object storage. This version writes snapshots to a folder instead."},
+    {"s3.", "s3", "Object storage for snapshots."},
     {"local_mocks.", "local_mocks", "Local stand-ins for the queue and the storage."},
 };
 
 static void append_type(struct fw_text *text, const struct fw_option *option)
 {
     static const char *const words[] = {
-        [FW_OPTION_STRING] = "string",       [FW_OPTION_ID] = "name",
-        [FW_OPTION_CHOICE] = "choice",       [FW_OPTION_ENUM] = "choice",
-        [FW_OPTION_SHA256] = "SHA-256",      [FW_OPTION_SECRET] = "secret",
-        [FW_OPTION_URL] = "address",         [FW_OPTION_URLS] = "list of addresses",
-        [FW_OPTION_BOOL] = "true or false",  [FW_OPTION_AUTO] = "true, false or `\"auto\"`",
-        [FW_OPTION_GRID] = "columns`x`rows", [FW_OPTION_AREA] = "x, y, width, height",
-        [FW_OPTION_INT] = "whole number",    [FW_OPTION_INT64] = "whole number",
-        [FW_OPTION_NUMBER] = "number",       [FW_OPTION_N_OF_M] = "n/m",
-        [FW_OPTION_SECTION] = "object",      [FW_OPTION_OBJECTS] = "list of objects",
+        [FW_OPTION_GRID] = "columns`x`rows",   [FW_OPTION_AREA] = "x, y, width, height",
+        [FW_OPTION_STRING] = "string",         [FW_OPTION_ID] = "name",
+        [FW_OPTION_CHOICE] = "choice",         [FW_OPTION_ENUM] = "choice",
+        [FW_OPTION_SHA256] = "SHA-256",        [FW_OPTION_SECRET] = "secret",
+        [FW_OPTION_URL] = "address",           [FW_OPTION_URLS] = "list of addresses",
+        [FW_OPTION_BOOL] = "true or false",    [FW_OPTION_AUTO] = "true, false or `\"auto\"`",
+        [FW_OPTION_INT] = "whole number",      [FW_OPTION_INT64] = "whole number",
+        [FW_OPTION_NUMBER] = "number",         [FW_OPTION_N_OF_M] = "n/m",
+        [FW_OPTION_POINTS] = "list of [x, y]", [FW_OPTION_SPANS] = "list of days and hours",
+        [FW_OPTION_SECTION] = "object",        [FW_OPTION_OBJECTS] = "list of objects",
     };
     if (option->choices == NULL) {
         fw_text_append(text, words[option->type]);

@@ -1,5 +1,6 @@
 // The supervisor's answers to the web server: JSON and metrics, from copies of the cameras' status.
-#include "app/reporter.h"
+#include "alert/json.h"
+#include "app/alerts.h"
 #include "app/supervisor_internal.h"
 #include "detect/pool.h"
 #include "util/clock.h"
@@ -11,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SINKS = 32 };
-
 static const enum fw_camera_state all_states[] = {
     FW_CAMERA_CONNECTING, FW_CAMERA_LIVE, FW_CAMERA_STALLED, FW_CAMERA_BACKOFF, FW_CAMERA_STOPPED};
 
@@ -21,42 +20,19 @@ static const char *camera_title(const struct fw_supervised_camera *camera)
     return camera->config->name ? camera->config->name : camera->config->id;
 }
 
-// TEXT as JSON, with what is not UTF-8 repaired: reasons are cut at a length, and some of their
-// words come from the environment, from libraries and from peers.
-static json_t *text_json(const char *text)
-{
-    json_t *json = json_string(text);
-    if (json)
-        return json;
-    struct fw_text quoted = FW_TEXT_INIT;
-    fw_text_append(&quoted, "\"");
-    fw_text_append_json(&quoted, text);
-    fw_text_append(&quoted, "\"");
-    json = json_loads(fw_text_get(&quoted), JSON_DECODE_ANY, NULL);
-    fw_text_free(&quoted);
-    return json;
-}
-
-static json_t *utc_json(int64_t utc_us)
-{
-    char text[FW_UTC_TEXT_SIZE];
-    fw_utc_format(utc_us, text);
-    return json_string(text);
-}
-
 static json_t *outputs_json(const struct fw_supervised_camera *camera,
                             const struct fw_camera_status *status)
 {
     json_t *list = json_array();
     for (int i = 0; i < status->output_count && i < camera->options.output_count; i++)
         json_array_append_new(list, json_pack("{s:o, s:b, s:I, s:I, s:I, s:I, s:o}", "url",
-                                              text_json(camera->outputs[i].url->display), "open",
+                                              fw_json_text(camera->outputs[i].url->display), "open",
                                               status->outputs[i].is_open, "packets",
                                               (json_int_t)status->outputs[i].packets, "bytes",
                                               (json_int_t)status->outputs[i].bytes, "dropped",
                                               (json_int_t)status->outputs[i].dropped, "reconnects",
                                               (json_int_t)status->outputs[i].reconnects, "reason",
-                                              text_json(status->outputs[i].reason)));
+                                              fw_json_text(status->outputs[i].reason)));
     return list;
 }
 
@@ -73,17 +49,18 @@ static json_t *camera_json(const struct fw_supervised_camera *camera)
 {
     struct fw_camera_status status;
     fw_camera_get_status(camera->camera, &status);
-    return json_pack("{s:s, s:o, s:o?, s:s, s:o, s:o, s:i, s:i, s:f, s:f, s:i, s:o, s:I, s:I, "
-                     "s:f, s:o, s:o}",
-                     "id", camera->config->id, "name", text_json(camera_title(camera)), "location",
-                     camera->config->location ? text_json(camera->config->location) : NULL, "state",
-                     fw_camera_state_name(status.state), "reason", text_json(status.reason),
-                     "since", utc_json(status.state_since_utc_us), "width", status.width, "height",
-                     status.height, "fps", status.fps, "analyses_fps", status.analyses_fps, "faces",
-                     status.faces, "frames", frames_json(&status), "reconnects",
-                     (json_int_t)status.reconnects, "tracks", (json_int_t)status.tracks_confirmed,
-                     "lag_ms", (double)status.analysis_lag_us / (double)FW_US_PER_MS, "model",
-                     text_json(camera->options.model), "outputs", outputs_json(camera, &status));
+    return json_pack(
+        "{s:s, s:o, s:o?, s:s, s:o, s:o, s:i, s:i, s:f, s:f, s:i, s:o, s:I, s:I, "
+        "s:f, s:o, s:o}",
+        "id", camera->config->id, "name", fw_json_text(camera_title(camera)), "location",
+        camera->config->location ? fw_json_text(camera->config->location) : NULL, "state",
+        fw_camera_state_name(status.state), "reason", fw_json_text(status.reason), "since",
+        fw_json_time(status.state_since_utc_us), "width", status.width, "height", status.height,
+        "fps", status.fps, "analyses_fps", status.analyses_fps, "faces", status.faces, "frames",
+        frames_json(&status), "reconnects", (json_int_t)status.reconnects, "tracks",
+        (json_int_t)status.tracks_confirmed, "lag_ms",
+        (double)status.analysis_lag_us / (double)FW_US_PER_MS, "model",
+        fw_json_text(camera->options.model), "outputs", outputs_json(camera, &status));
 }
 
 // Gives JSON away as text, compact.
@@ -102,14 +79,27 @@ static char *cameras_json(void *opaque)
         json_array_append_new(cameras, camera_json(&supervisor->cameras[i]));
     return dump(json_pack("{s:s, s:s, s:o, s:o, s:o}", "worker",
                           supervisor->options.config->worker.id, "version", FW_VERSION, "time",
-                          utc_json(fw_utc_us()), "started", utc_json(supervisor->started_utc_us),
-                          "cameras", cameras));
+                          fw_json_time(fw_utc_us()), "started",
+                          fw_json_time(supervisor->started_utc_us), "cameras", cameras));
 }
 
-static char *events_json(void *opaque, int limit)
+static char *events_json(void *opaque, const struct fw_web_events_query *asked)
 {
     const struct fw_supervisor *supervisor = opaque;
-    return fw_reporter_events_json(supervisor->reporter, limit);
+    const struct fw_outbox_query query = {
+        .camera_id = asked->camera_id,
+        .type = asked->type,
+        .state = asked->state,
+        .before_id = asked->before_id,
+        .since_utc_us = asked->since_utc_us,
+        .until_utc_us = asked->until_utc_us,
+        .limit = asked->limit,
+    };
+    struct fw_error error = {0};
+    char *json = fw_outbox_history(fw_alerts_outbox(supervisor->alerts), &query, &error);
+    if (!json)
+        fw_log_warning(&supervisor->log, "the history of events can't be read: %s", error.message);
+    return json;
 }
 
 static void append_reason(json_t *reasons, const char *kind, const char *name, const char *state,
@@ -117,7 +107,7 @@ static void append_reason(json_t *reasons, const char *kind, const char *name, c
 {
     struct fw_text text = FW_TEXT_INIT;
     fw_text_appendf(&text, "%s %s: %s%s%s", kind, name, state, *why ? ", " : "", why);
-    json_array_append_new(reasons, text_json(fw_text_get(&text)));
+    json_array_append_new(reasons, fw_json_text(fw_text_get(&text)));
     fw_text_free(&text);
 }
 
@@ -134,6 +124,26 @@ static const char *sink_state_name(enum fw_sink_state state)
     return "unknown";
 }
 
+static void append_alert_reasons(json_t *reasons, struct fw_alerts *alerts)
+{
+    struct fw_sink_status sinks[FW_MAX_SINKS];
+    size_t count = fw_dispatcher_status(fw_alerts_dispatcher(alerts), sinks, FW_MAX_SINKS);
+    for (size_t i = 0; i < count && i < FW_MAX_SINKS; i++)
+        if (sinks[i].state != FW_SINK_OK)
+            append_reason(reasons, "sink", sinks[i].name, sink_state_name(sinks[i].state),
+                          sinks[i].last_error);
+    struct fw_outbox_stats outbox;
+    fw_outbox_get_stats(fw_alerts_outbox(alerts), &outbox);
+    if (outbox.is_degraded)
+        append_reason(reasons, "outbox", "events", "degraded", outbox.reason);
+    struct fw_spool_stats spool = {0};
+    if (fw_alerts_spool(alerts))
+        fw_spool_get_stats(fw_alerts_spool(alerts), &spool);
+    if (*spool.last_error)
+        append_reason(reasons, "store", "snapshots", spool.is_refused ? "refused" : "retrying",
+                      spool.last_error);
+}
+
 // A camera that has ended as it was told to (max_frames) is no reason to be unready.
 static char *ready_json(void *opaque, int *is_ready)
 {
@@ -146,12 +156,7 @@ static char *ready_json(void *opaque, int *is_ready)
             append_reason(reasons, "camera", supervisor->cameras[i].config->id,
                           fw_camera_state_name(status.state), status.reason);
     }
-    struct fw_sink_status sinks[MAX_SINKS];
-    size_t count = fw_dispatcher_status(supervisor->dispatcher, sinks, MAX_SINKS);
-    for (size_t i = 0; i < count && i < MAX_SINKS; i++)
-        if (sinks[i].state != FW_SINK_OK)
-            append_reason(reasons, "sink", sinks[i].name, sink_state_name(sinks[i].state),
-                          sinks[i].last_error);
+    append_alert_reasons(reasons, supervisor->alerts);
     *is_ready = json_array_size(reasons) == 0;
     return dump(json_pack("{s:b, s:o}", "ready", *is_ready, "reasons", reasons));
 }
@@ -282,32 +287,130 @@ static void append_camera_metrics(struct fw_text *text, const struct fw_supervis
     free(statuses);
 }
 
-static void append_sink_metrics(struct fw_text *text, const struct fw_supervisor *supervisor)
-{
-    struct fw_sink_status sinks[MAX_SINKS];
-    size_t count = fw_dispatcher_status(supervisor->dispatcher, sinks, MAX_SINKS);
-    if (count > MAX_SINKS)
-        count = MAX_SINKS;
-    append_head(text, "sink_ok", "gauge", "1 while the sink takes what it is given");
-    for (size_t i = 0; i < count; i++)
-        append_sample(text, "sink_ok", "sink", sinks[i].name, sinks[i].state == FW_SINK_OK);
-    append_head(text, "sink_delivered_total", "counter", "Events that the sink has confirmed");
-    for (size_t i = 0; i < count; i++)
-        append_sample(text, "sink_delivered_total", "sink", sinks[i].name,
-                      (double)sinks[i].delivered);
-    append_head(text, "sink_dropped_total", "counter", "Events given up: no room, or rejected");
-    for (size_t i = 0; i < count; i++)
-        append_sample(text, "sink_dropped_total", "sink", sinks[i].name,
-                      (double)(sinks[i].dropped + sinks[i].rejected));
-    append_head(text, "sink_waiting", "gauge", "Events that wait for the sink");
-    for (size_t i = 0; i < count; i++)
-        append_sample(text, "sink_waiting", "sink", sinks[i].name, (double)sinks[i].waiting);
-}
-
 static void append_counter(struct fw_text *text, const char *name, const char *help, uint64_t value)
 {
     append_head(text, name, "counter", help);
     fw_text_appendf(text, "faceworker_%s %llu\n", name, (unsigned long long)value);
+}
+
+static double sink_is_ok(const struct fw_sink_status *sink)
+{
+    return sink->state == FW_SINK_OK;
+}
+
+#define SINK_VALUE(field)                                                                          \
+    static double sink_##field(const struct fw_sink_status *sink)                                  \
+    {                                                                                              \
+        return (double)sink->field;                                                                \
+    }
+SINK_VALUE(delivered)
+SINK_VALUE(retried)
+SINK_VALUE(rejected)
+SINK_VALUE(dead)
+SINK_VALUE(dropped)
+SINK_VALUE(waiting)
+#undef SINK_VALUE
+
+static double sink_oldest_s(const struct fw_sink_status *sink)
+{
+    return (double)sink->oldest_waiting_us / (double)FW_US_PER_S;
+}
+
+// One metric of every sink, as struct camera_metric.
+static const struct {
+    const char *name, *type, *help;
+    double (*value)(const struct fw_sink_status *sink);
+} sink_metrics[] = {
+    {"sink_ok", "gauge", "1 while the sink takes what it is given", sink_is_ok},
+    {"sink_delivered_total", "counter", "Events that the sink has confirmed", sink_delivered},
+    {"sink_retried_total", "counter", "Deliveries that failed and were made again", sink_retried},
+    {"sink_rejected_total", "counter", "Events that the sink refused", sink_rejected},
+    {"sink_dead_total", "counter", "Events that became dead letters", sink_dead},
+    {"sink_dropped_total", "counter", "Events that ended undelivered by age or for want of room",
+     sink_dropped},
+    {"sink_waiting", "gauge", "Events that wait for the sink", sink_waiting},
+    {"sink_oldest_waiting_seconds", "gauge", "Age of the oldest of them", sink_oldest_s},
+};
+
+static void append_sink_metrics(struct fw_text *text, struct fw_alerts *alerts)
+{
+    struct fw_sink_status sinks[FW_MAX_SINKS];
+    size_t count = fw_dispatcher_status(fw_alerts_dispatcher(alerts), sinks, FW_MAX_SINKS);
+    for (size_t m = 0; m < sizeof sink_metrics / sizeof *sink_metrics; m++) {
+        append_head(text, sink_metrics[m].name, sink_metrics[m].type, sink_metrics[m].help);
+        for (size_t i = 0; i < count && i < FW_MAX_SINKS; i++)
+            append_sample(text, sink_metrics[m].name, "sink", sinks[i].name,
+                          sink_metrics[m].value(&sinks[i]));
+    }
+}
+
+static void append_gauge(struct fw_text *text, const char *name, const char *help, double value)
+{
+    append_head(text, name, "gauge", help);
+    fw_text_appendf(text, "faceworker_%s %.17g\n", name, value);
+}
+
+static void append_outbox_metrics(struct fw_text *text, struct fw_outbox *outbox)
+{
+    struct fw_outbox_stats stats;
+    fw_outbox_get_stats(outbox, &stats);
+    append_gauge(text, "outbox_degraded", "1 while the disk can't be written", stats.is_degraded);
+    append_gauge(text, "outbox_waiting", "Records not delivered yet", (double)stats.waiting);
+    append_gauge(text, "outbox_bytes", "Size of the outbox on the disk", (double)stats.bytes);
+    append_counter(text, "outbox_committed_total", "Events committed to the disk", stats.committed);
+    append_counter(text, "outbox_commits_total", "Transactions that committed them", stats.commits);
+    append_counter(text, "outbox_expired_total", "Events removed undelivered, by age or bytes",
+                   stats.expired);
+    append_counter(text, "outbox_dropped_total", "Events dropped while the disk was full",
+                   stats.dropped);
+    append_gauge(text, "outbox_dead", "Dead letters", (double)stats.dead);
+}
+
+static void append_spool_metrics(struct fw_text *text, struct fw_spool *spool)
+{
+    struct fw_spool_stats stats;
+    if (!spool)
+        return;
+    fw_spool_get_stats(spool, &stats);
+    append_counter(text, "snapshots_stored_total", "Pictures stored", stats.stored);
+    append_counter(text, "snapshots_lost_total", "Pictures given up before they were stored",
+                   stats.failed);
+    append_counter(text, "snapshots_retried_total", "Uploads that failed and were made again",
+                   stats.retried);
+    append_gauge(text, "snapshots_pending", "Pictures that wait to be stored",
+                 (double)stats.pending);
+    append_gauge(text, "snapshots_bytes", "Pictures on this disk", (double)stats.bytes);
+}
+
+static void append_suppressed(struct fw_text *text, const struct fw_supervisor *supervisor)
+{
+    struct fw_reporter *reporter = fw_alerts_reporter(supervisor->alerts);
+    append_head(text, "suppressed_total", "counter", "Faces not told, by reason");
+    for (size_t i = 0; i < supervisor->camera_count; i++) {
+        const struct fw_camera_config *camera = supervisor->cameras[i].config;
+        for (int reason = FW_PASSED + 1; reason < FW_SUPPRESSIONS; reason++) {
+            fw_text_append(text, "faceworker_suppressed_total{");
+            append_label(text, "camera", camera->id);
+            fw_text_append(text, ",");
+            append_label(text, "reason", fw_suppression_name((enum fw_suppression)reason));
+            fw_text_appendf(text, "} %llu\n",
+                            (unsigned long long)fw_reporter_suppressed(
+                                reporter, camera, (enum fw_suppression)reason));
+        }
+    }
+}
+
+static void append_reporter_metrics(struct fw_text *text, struct fw_reporter *reporter)
+{
+    struct fw_reporter_stats stats = fw_reporter_get_stats(reporter);
+    append_counter(text, "events_total", "Events made", stats.events);
+    append_counter(text, "events_lost_total", "Events lost for want of memory or time", stats.lost);
+    append_counter(text, "snapshots_made_total", "Snapshots (of up to four pictures) made",
+                   stats.snapshots_made);
+    append_counter(text, "snapshots_failed_total", "Snapshots that could not be made or kept",
+                   stats.snapshots_failed);
+    append_counter(text, "snapshots_skipped_total", "Snapshots left out because many waited",
+                   stats.snapshots_skipped);
 }
 
 static char *metrics_text(void *opaque)
@@ -318,16 +421,11 @@ static char *metrics_text(void *opaque)
     append_sample(&text, "build_info", "version", FW_VERSION, 1);
     append_camera_metrics(&text, supervisor);
     append_watched(&text, supervisor);
-    append_sink_metrics(&text, supervisor);
-    struct fw_reporter_stats stats = fw_reporter_get_stats(supervisor->reporter);
-    append_counter(&text, "events_total", "Events made", stats.events);
-    append_counter(&text, "events_lost_total", "Events lost for want of memory or time",
-                   stats.lost);
-    append_counter(&text, "snapshots_stored_total", "Snapshots stored", stats.snapshots_stored);
-    append_counter(&text, "snapshots_failed_total", "Snapshots that could not be stored",
-                   stats.snapshots_failed);
-    append_counter(&text, "snapshots_skipped_total", "Snapshots left out because many waited",
-                   stats.snapshots_skipped);
+    append_sink_metrics(&text, supervisor->alerts);
+    append_outbox_metrics(&text, fw_alerts_outbox(supervisor->alerts));
+    append_spool_metrics(&text, fw_alerts_spool(supervisor->alerts));
+    append_reporter_metrics(&text, fw_alerts_reporter(supervisor->alerts));
+    append_suppressed(&text, supervisor);
     return fw_text_steal(&text);
 }
 
@@ -343,15 +441,8 @@ static struct fw_slot *live_slot(void *opaque, const char *camera_id)
 static char *snapshot_path(void *opaque, const char *key)
 {
     const struct fw_supervisor *supervisor = opaque;
-    const char *dir = supervisor->options.config->snapshot_dir;
-    if (!dir)
-        return NULL;
-    char *path = fw_strdup_printf("%s/%s", dir, key);
-    if (!path || *path == '/')
-        return path;
-    char *absolute = realpath(path, NULL);
-    free(path);
-    return absolute;
+    struct fw_spool *spool = fw_alerts_spool(supervisor->alerts);
+    return spool ? fw_spool_path(spool, key) : NULL;
 }
 
 void fw_status_source(struct fw_supervisor *supervisor, struct fw_web_source *source)

@@ -1,8 +1,7 @@
 #include "app/supervisor.h"
-#include "app/reporter.h"
+#include "app/alerts.h"
 #include "app/supervisor_internal.h"
 #include "detect/pool.h"
-#include "storage/store.h"
 #include "util/backoff.h"
 #include "util/cancel.h"
 #include "util/clock.h"
@@ -11,32 +10,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_WAITING_EVENTS = 10000 };
-
 // How long an end may take, and each of its parts.
 struct end_times {
-    int64_t all_ms, cameras_ms, pool_ms, reporter_ms, sinks_ms;
+    int64_t all_ms, cameras_ms, pool_ms;
+    struct fw_alerts_times alerts;
 };
 
-// DESIGN: a stop takes less than 2 s.
-static const struct end_times stop_times = {1900, 1200, 500, 300, 300};
+// DESIGN: a stop takes less than 2 s. What is not delivered then waits on the disk.
+static const struct end_times stop_times = {
+    1900, 1100, 400, {.reporter_ms = 300, .drain_ms = 200, .stop_ms = 300}};
 // When the cameras have ended by themselves there is time to deliver what they reported.
-static const struct end_times by_itself_times = {30000, 10000, 10000, 10000, 10000};
-// How often the waiting for a sink looks whether it shall be cut short.
-static const int64_t look_around_ms = 100;
+static const struct end_times by_itself_times = {
+    30000, 10000, 10000, {.reporter_ms = 10000, .drain_ms = 10000, .stop_ms = 1000}};
 
 // Detections weaker than the threshold don't start tracks, but keep those alive that are
 // (ByteTrack's second step); below this share of it they are noise.
 static const double weak_score_share = 0.6;
 
-static const double us_per_day = 86400.0 * (double)FW_US_PER_S;
-#define BYTES_PER_MB 1000000LL
-
 static void on_face(void *opaque, const char *camera_id, const struct fw_face_report *report)
 {
     (void)camera_id;
     struct fw_supervised_camera *camera = opaque;
-    fw_reporter_face(camera->supervisor->reporter, camera->config, report);
+    fw_reporter_face(fw_alerts_reporter(camera->supervisor->alerts), camera->config, report);
 }
 
 // The camera logs its states itself.
@@ -44,78 +39,12 @@ static void on_state(void *opaque, const char *camera_id, enum fw_camera_state s
                      const char *reason, int64_t utc_us)
 {
     (void)camera_id;
-    (void)reason;
-    (void)utc_us;
     const struct fw_supervised_camera *camera = opaque;
     struct fw_supervisor *supervisor = camera->supervisor;
+    fw_reporter_camera(fw_alerts_reporter(supervisor->alerts), camera->config, state, reason,
+                       utc_us);
     if (state == FW_CAMERA_STOPPED && atomic_fetch_sub(&supervisor->open_cameras, 1) == 1)
         fw_cancel_trigger(supervisor->all_ended);
-}
-
-static int open_store(struct fw_supervisor *supervisor, struct fw_error *error)
-{
-    const struct fw_config *config = supervisor->options.config;
-    if (!config->snapshot_dir)
-        return FW_OK;
-    const struct fw_store_options options = {
-        .backend = "dir",
-        .dir = config->snapshot_dir,
-        .public_base_url = config->s3.public_base_url,
-        .max_bytes = config->alerts.max_mb * BYTES_PER_MB,
-        .max_age_us = (int64_t)(config->alerts.max_age_days * us_per_day),
-        .log = &supervisor->log};
-    return fw_store_open(&supervisor->store, &options, error);
-}
-
-static int open_sinks(struct fw_supervisor *supervisor, struct fw_sink **sinks,
-                      struct fw_error *error)
-{
-    const struct fw_config *config = supervisor->options.config;
-    for (size_t i = 0; i < config->sink_count; i++) {
-        const struct fw_sink_config *sink = &config->sinks[i];
-        const struct fw_sink_options options = {.type = sink->type,
-                                                .name = sink->name,
-                                                .path = sink->path,
-                                                .url = sink->url,
-                                                .token = sink->token,
-                                                .timeout_ms = sink->timeout_ms,
-                                                .log = &supervisor->log};
-        int status = fw_sink_open(&sinks[i], &options, error);
-        if (status < 0) {
-            while (i > 0)
-                fw_sink_close(sinks[--i]);
-            return status;
-        }
-    }
-    return FW_OK;
-}
-
-static int start_alerts(struct fw_supervisor *supervisor, struct fw_error *error)
-{
-    const struct fw_config *config = supervisor->options.config;
-    struct fw_sink **sinks = calloc(config->sink_count + 1, sizeof(struct fw_sink *));
-    if (!sinks)
-        return fw_fail(error, FW_ENOMEM, "out of memory");
-    int status = open_sinks(supervisor, sinks, error);
-    if (status == FW_OK) {
-        const struct fw_dispatcher_options options = {
-            .delivery = config->alerts.delivery,
-            .fallback_after_ms = config->alerts.fallback_after_ms,
-            .max_events = MAX_WAITING_EVENTS,
-            .log = &supervisor->log,
-        };
-        supervisor->dispatcher = fw_dispatcher_create(&options, sinks, config->sink_count);
-        if (!supervisor->dispatcher)
-            status = fw_fail(error, FW_ENOMEM, "cannot start the dispatcher; out of memory");
-    }
-    free(sinks);
-    if (status < 0)
-        return status;
-    const struct fw_reporter_options options = {.config = config,
-                                                .store = supervisor->store,
-                                                .dispatcher = supervisor->dispatcher,
-                                                .log = &supervisor->log};
-    return fw_reporter_start(&supervisor->reporter, &options, error);
 }
 
 static int start_shared(struct fw_supervisor *supervisor, struct fw_error *error)
@@ -133,6 +62,14 @@ static int start_shared(struct fw_supervisor *supervisor, struct fw_error *error
     return FW_OK;
 }
 
+static int start_alerts(struct fw_supervisor *supervisor, struct fw_error *error)
+{
+    const struct fw_alerts_options options = {.config = supervisor->options.config,
+                                              .resolver = supervisor->resolver,
+                                              .log = &supervisor->log};
+    return fw_alerts_start(&supervisor->alerts, &options, error);
+}
+
 static void fill_tracker_options(struct fw_tracker_options *options,
                                  const struct fw_camera_config *config)
 {
@@ -143,12 +80,30 @@ static void fill_tracker_options(struct fw_tracker_options *options,
     options->lost_us = config->alerts.lost_ms * FW_US_PER_MS;
 }
 
+static int make_zones(struct fw_supervised_camera *camera)
+{
+    const struct fw_camera_config *config = camera->config;
+    camera->zones = calloc(config->zone_count + 1, sizeof *camera->zones);
+    if (!camera->zones)
+        return FW_ENOMEM;
+    for (size_t i = 0; i < config->zone_count; i++) {
+        const struct fw_zone_config *zone = &config->zones[i];
+        camera->zones[i] = (struct fw_zone){.name = zone->name,
+                                            .is_exclude = zone->type == FW_ZONE_EXCLUDE,
+                                            .points = zone->points,
+                                            .point_count = zone->point_count,
+                                            .min_score = (float)zone->min_score,
+                                            .min_face_px = zone->min_face_px};
+    }
+    return FW_OK;
+}
+
 static int fill_camera_options(struct fw_supervised_camera *camera)
 {
     const struct fw_camera_config *config = camera->config;
     const struct fw_publish_config *publish = &config->publish;
     camera->outputs = calloc(publish->output_count + 1, sizeof *camera->outputs);
-    if (!camera->outputs)
+    if (!camera->outputs || make_zones(camera) < 0)
         return FW_ENOMEM;
     for (size_t i = 0; i < publish->output_count; i++)
         camera->outputs[i].url = publish->outputs[i];
@@ -174,6 +129,9 @@ static int fill_camera_options(struct fw_supervised_camera *camera)
                    .roi = config->detector.roi,
                    .tile_columns = config->detector.tile_columns,
                    .tile_rows = config->detector.tile_rows},
+        .zones = camera->zones,
+        .zone_count = config->zone_count,
+        .min_quality = (float)config->alerts.min_quality,
         .overlay_enabled = config->overlay_enabled,
         .outputs = camera->outputs,
         .output_count = (int)publish->output_count,
@@ -182,7 +140,7 @@ static int fill_camera_options(struct fw_supervised_camera *camera)
         .bitrate_kbps = publish->bitrate_kbps,
         .fps = publish->fps,
         .gop_s = publish->gop_s,
-        .wants_snapshots = config->save_snapshots && camera->supervisor->store,
+        .wants_snapshots = config->save_snapshots && fw_alerts_spool(camera->supervisor->alerts),
         .connect_timeout_ms = config->connect_timeout_ms,
         .packet_timeout_ms = config->packet_timeout_ms,
         .keyframe_timeout_ms = config->keyframe_timeout_ms,
@@ -297,8 +255,6 @@ int fw_supervisor_start(struct fw_supervisor **out, const struct fw_supervisor_o
     supervisor->started_utc_us = fw_utc_us();
     int status = start_shared(supervisor, error);
     if (status == FW_OK)
-        status = open_store(supervisor, error);
-    if (status == FW_OK)
         status = start_alerts(supervisor, error);
     if (status == FW_OK)
         status = prepare_cameras(supervisor, error);
@@ -346,22 +302,13 @@ static int stop_cameras(struct fw_supervisor *supervisor, int64_t timeout_ms)
     return all_lost;
 }
 
-// Waits until every event is delivered; HURRY (may be NULL) cuts it short.
-static void drain_sinks(struct fw_supervisor *supervisor, int64_t timeout_ms,
-                        const struct fw_cancel *hurry)
-{
-    int64_t until_us = fw_monotonic_us() + timeout_ms * FW_US_PER_MS;
-    while (left_ms(until_us, timeout_ms) > 0 && !(hurry && fw_cancel_is_set(hurry)))
-        if (fw_dispatcher_drain(supervisor->dispatcher, left_ms(until_us, look_around_ms)))
-            return;
-}
-
 static void free_supervisor(struct fw_supervisor *supervisor)
 {
-    for (size_t i = 0; i < supervisor->camera_count; i++)
+    for (size_t i = 0; i < supervisor->camera_count; i++) {
         free(supervisor->cameras[i].outputs);
+        free(supervisor->cameras[i].zones);
+    }
     free(supervisor->cameras);
-    fw_store_close(supervisor->store);
     fw_resolver_destroy(supervisor->resolver);
     fw_limiter_destroy(supervisor->connect_limiter);
     fw_cancel_destroy(supervisor->all_ended);
@@ -382,15 +329,17 @@ int fw_supervisor_destroy(struct fw_supervisor *supervisor, bool by_itself)
     // had reported before still goes out.
     if (!lost && fw_pool_destroy(supervisor->pool, left_ms(until_us, times->pool_ms)) < 0)
         lost++;
-    if (fw_reporter_finish(supervisor->reporter, left_ms(until_us, times->reporter_ms), hurry) < 0)
+    if (supervisor->alerts && !fw_alerts_finish(supervisor->alerts, &times->alerts, hurry))
         lost++;
-    if (supervisor->dispatcher)
-        drain_sinks(supervisor, left_ms(until_us, times->sinks_ms), hurry);
+    if (lost) {
+        // Threads that are left behind may still report: nothing is freed, but all is committed.
+        if (supervisor->alerts)
+            (void)fw_outbox_flush(fw_alerts_outbox(supervisor->alerts), times->alerts.stop_ms);
+        return lost;
+    }
+    lost = fw_alerts_destroy(supervisor->alerts, &times->alerts);
     if (lost)
         return lost;
-    fw_reporter_destroy(supervisor->reporter, 0);
-    if (fw_dispatcher_destroy(supervisor->dispatcher, left_ms(until_us, times->sinks_ms)) < 0)
-        return 1;
     free_supervisor(supervisor);
     return 0;
 }

@@ -12,6 +12,7 @@ struct fw_supervised_camera {
     const struct fw_camera_config *config;
     struct fw_camera_options options;
     struct fw_output_options *outputs;
+    struct fw_zone *zones;
     struct fw_camera *camera;
 };
 
@@ -26,9 +27,7 @@ struct fw_supervisor {
     struct fw_limiter *connect_limiter;
     struct fw_resolver *resolver;
     struct fw_pool *pool;
-    struct fw_store *store;
-    struct fw_dispatcher *dispatcher;
-    struct fw_reporter *reporter;
+    struct fw_alerts *alerts;
     struct fw_supervised_camera *cameras;
     size_t camera_count;
     struct fw_web_source web_source;

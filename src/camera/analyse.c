@@ -1,6 +1,7 @@
 #include "camera/analyse.h"
 
 #include "camera/best_shot.h"
+#include "camera/follow.h"
 #include "camera/gate.h"
 #include "camera/overlay.h"
 #include "camera/rate.h"
@@ -41,9 +42,12 @@ struct fw_analyse {
     struct fw_tracker *tracker;
     const struct fw_track *tracks; // the tracker's, valid until it is called again
     size_t track_count;
+    struct fw_follows follows; // one a track
     struct fw_shots shots;
+    struct fw_faces allowed; // those of a picture that no zone excludes
     struct fw_rate rate;
-    int64_t utc_minus_mono_us; // of the latest picture
+    int width, height; // of the latest picture
+    int64_t utc_minus_mono_us;
     int64_t lag_us, updated_us;
     uint64_t tracks_confirmed;
 };
@@ -88,6 +92,7 @@ int fw_analyse_create(struct fw_analyse **analyse_out, const struct fw_analyse_o
     }
     analyse->options = *options;
     analyse->shots.keeps_pictures = camera->wants_snapshots;
+    analyse->shots.min_quality = camera->min_quality;
     fw_gate_init(&analyse->gate, camera->frame_skip, camera->analyze_fps);
     analyse->tracker = fw_tracker_create(&camera->track);
     if (!analyse->tracker || add_client(analyse)) {
@@ -117,6 +122,8 @@ void fw_analyse_destroy(struct fw_analyse *analyse)
         return;
     remove_client(analyse);
     fw_shots_free(&analyse->shots);
+    fw_follows_free(&analyse->follows);
+    fw_faces_free(&analyse->allowed);
     fw_tracker_destroy(analyse->tracker);
     fw_condition_destroy(&analyse->lock);
     free(analyse);
@@ -124,26 +131,53 @@ void fw_analyse_destroy(struct fw_analyse *analyse)
 
 // ---- reports
 
+static struct fw_follow_scene scene_of(const struct fw_analyse *analyse, int64_t time_us)
+{
+    const struct fw_camera_options *camera = analyse->options.camera;
+
+    return (struct fw_follow_scene){
+        .zones = camera->zones,
+        .zone_count = camera->zone_count,
+        .width = analyse->width,
+        .height = analyse->height,
+        .time_us = time_us,
+    };
+}
+
+// What is told of a track that no picture was kept of.
+static struct fw_shot bare_shot(const struct fw_analyse *analyse, const struct fw_track *track)
+{
+    return (struct fw_shot){
+        .track = track->id,
+        .face = track->face,
+        .capture_utc_us = track->last_seen_us + analyse->utc_minus_mono_us,
+        .frame_width = analyse->width,
+        .frame_height = analyse->height,
+    };
+}
+
 static void fill_report(struct fw_analyse *analyse, const struct fw_track *track,
                         enum fw_report_kind kind, const char *reason, struct pending *pending)
 {
+    const struct fw_follow *follow = fw_follows_find(&analyse->follows, track->id);
     struct fw_shot *shot = fw_shots_find(&analyse->shots, track->id);
 
-    if (shot) {
+    if (shot)
+        shot->is_reported = true;
+    if (shot && shot->quality >= 0) {
         pending->shot = *shot;
         if (shot->picture)
             pending->shot.picture = fw_frame_ref(shot->picture);
-        shot->is_reported = true;
     } else {
-        pending->shot = (struct fw_shot){
-            .track = track->id,
-            .face = track->face,
-            .capture_utc_us = track->last_seen_us + analyse->utc_minus_mono_us,
-        };
+        pending->shot = bare_shot(analyse, track);
     }
     pending->report = (struct fw_face_report){
         .kind = kind,
         .track = track->id,
+        .zone = follow->zone,
+        .first_box = follow->first_box,
+        .last_box = follow->last_box,
+        .still_us = follow->still_until_us - track->first_seen_us,
         .capture_utc_us = pending->shot.capture_utc_us,
         .first_seen_utc_us = track->first_seen_us + analyse->utc_minus_mono_us,
         .last_seen_utc_us = track->last_seen_us + analyse->utc_minus_mono_us,
@@ -152,7 +186,7 @@ static void fill_report(struct fw_analyse *analyse, const struct fw_track *track
         .frame_width = pending->shot.frame_width,
         .frame_height = pending->shot.frame_height,
         .face = pending->shot.face,
-        .quality = pending->shot.quality > 0 ? pending->shot.quality : 0,
+        .quality = pending->shot.quality,
         .other_count = pending->shot.other_count,
     };
 }
@@ -161,50 +195,91 @@ static void fill_report(struct fw_analyse *analyse, const struct fw_track *track
 static void lend_picture(struct fw_analyse *analyse, struct fw_frame *frame,
                          const struct fw_track *track, struct pending *pending)
 {
-    pending->shot.frame_width = pending->report.frame_width = frame->width;
-    pending->shot.frame_height = pending->report.frame_height = frame->height;
-    pending->report.face = track->face;
-    pending->report.capture_utc_us = frame->capture_utc_us;
-    pending->report.other_count = 0;
-    if (!analyse->shots.keeps_pictures)
+    const struct fw_shot *shot = fw_shots_find(&analyse->shots, track->id);
+
+    if (pending->shot.picture || !analyse->shots.keeps_pictures)
         return;
+    pending->report.face = track->face;
+    pending->report.quality = shot ? shot->latest_quality : 0;
+    pending->report.capture_utc_us = frame->capture_utc_us;
+    pending->report.frame_width = frame->width;
+    pending->report.frame_height = frame->height;
+    pending->report.other_count = 0;
     pending->shot.picture = fw_frame_ref(frame);
     pending->report.picture = frame;
 }
 
 // Room for all that one call of the tracker can change: every track ends, every face of FACES
 // appears. The lock is held.
-static int make_room(const struct fw_analyse *analyse, size_t faces, struct pending_list *list)
+static int make_room(struct fw_analyse *analyse, size_t faces, struct pending_list *list)
 {
     size_t capacity = analyse->track_count + faces;
 
+    if (fw_follows_reserve(&analyse->follows, faces))
+        return FW_ENOMEM;
     list->items = capacity > 0 ? calloc(capacity, sizeof(*list->items)) : NULL;
     list->capacity = list->items ? capacity : 0;
     return list->capacity == capacity ? FW_OK : FW_ENOMEM;
+}
+
+static bool is_good_enough(struct fw_analyse *analyse, uint64_t track)
+{
+    const struct fw_shot *shot = fw_shots_find(&analyse->shots, track);
+
+    // Without memory for the shot there is nothing to wait for.
+    return !shot || shot->best_quality >= analyse->options.camera->min_quality;
+}
+
+// Whether TRACK, just seen, is to be told to have appeared; FOLLOW says so from then on.
+static bool appears(struct fw_analyse *analyse, const struct fw_track *track,
+                    struct fw_follow *follow)
+{
+    const struct fw_camera_options *camera = analyse->options.camera;
+    const struct fw_follow_scene scene = scene_of(analyse, track->last_seen_us);
+
+    if (follow->has_appeared ||
+        !fw_follow_is_in_zone(follow, &scene, camera->track.confirm_hits, &follow->zone) ||
+        !is_good_enough(analyse, track->id))
+        return false;
+    follow->has_appeared = true;
+    follow->is_move_told = follow->has_strayed; // nobody will take it for a poster
+    return true;
+}
+
+static bool has_just_moved(struct fw_follow *follow)
+{
+    if (!follow->has_appeared || !follow->has_strayed || follow->is_move_told)
+        return false;
+    follow->is_move_told = true;
+    return true;
 }
 
 // What the tracker's latest call changed. FRAME is NULL when no picture was analysed. The lock is
 // held.
 static void collect(struct fw_analyse *analyse, struct fw_frame *frame, struct pending_list *list)
 {
-    struct pending *pending = list->items;
-    size_t count = 0;
-
-    for (size_t i = 0; i < analyse->track_count && count < list->capacity; i++) {
+    for (size_t i = 0; i < analyse->track_count && list->count < list->capacity; i++) {
         const struct fw_track *track = &analyse->tracks[i];
+        struct fw_follow *follow = fw_follows_find(&analyse->follows, track->id);
+        struct pending *pending = &list->items[list->count];
 
-        if (track->is_new && track->state != FW_TRACK_ENDED && frame) {
+        if (!follow)
+            continue;
+        if (frame && track->is_new && track->state != FW_TRACK_ENDED)
             analyse->tracks_confirmed++;
-            fill_report(analyse, track, FW_REPORT_APPEARED, NULL, &pending[count]);
-            if (pending[count].shot.frame_width == 0 ||
-                (analyse->shots.keeps_pictures && !pending[count].shot.picture))
-                lend_picture(analyse, frame, track, &pending[count]);
-            count++;
-        } else if (track->state == FW_TRACK_ENDED && track->confirmed_us > 0) {
-            fill_report(analyse, track, FW_REPORT_LEFT, "lost", &pending[count++]);
+        if (track->state == FW_TRACK_ENDED && follow->has_appeared) {
+            fill_report(analyse, track, FW_REPORT_LEFT, "lost", pending);
+            list->count++;
+        } else if (frame && track->state == FW_TRACK_ACTIVE) {
+            bool is_new = appears(analyse, track, follow);
+            if (!is_new && !has_just_moved(follow))
+                continue;
+            fill_report(analyse, track, is_new ? FW_REPORT_APPEARED : FW_REPORT_MOVED, NULL,
+                        pending);
+            lend_picture(analyse, frame, track, pending);
+            list->count++;
         }
     }
-    list->count = count;
 }
 
 // The lock is not held: listeners may ask for the status.
@@ -228,6 +303,12 @@ static void tell_all(struct fw_analyse *analyse, struct pending_list *list)
 
 // ---- analyses
 
+static void forget_ended(struct fw_analyse *analyse)
+{
+    fw_shots_keep_only(&analyse->shots, analyse->tracks, analyse->track_count);
+    fw_follows_keep_only(&analyse->follows, analyse->tracks, analyse->track_count);
+}
+
 // A refused call changed nothing; after one that ran out of memory the pointers are worth nothing.
 static void forget_tracks(struct fw_analyse *analyse, int status)
 {
@@ -237,27 +318,66 @@ static void forget_tracks(struct fw_analyse *analyse, int status)
     analyse->track_count = 0;
 }
 
+// Leaves out what lies in excluding zones. *ALLOWED is FACES or the copy that ANALYSE keeps.
+static int leave_out(struct fw_analyse *analyse, const struct fw_frame *frame,
+                     const struct fw_faces *faces, const struct fw_faces **allowed)
+{
+    const struct fw_camera_options *camera = analyse->options.camera;
+    int zone;
+
+    *allowed = faces;
+    if (camera->zone_count == 0)
+        return FW_OK;
+    *allowed = &analyse->allowed;
+    fw_faces_clear(&analyse->allowed);
+    for (size_t i = 0; i < faces->count; i++) {
+        const struct fw_face *face = &faces->items[i];
+
+        if (fw_zones_judge(camera->zones, camera->zone_count, face, frame->width, frame->height,
+                           &zone) != FW_ZONE_EXCLUDED &&
+            fw_faces_add(&analyse->allowed, face))
+            return FW_ENOMEM;
+    }
+    return FW_OK;
+}
+
+static int update_tracks(struct fw_analyse *analyse, const struct fw_frame *frame,
+                         const struct fw_faces *faces, struct pending_list *list)
+{
+    const struct fw_faces *allowed = NULL;
+    int status = leave_out(analyse, frame, faces, &allowed);
+
+    if (status == FW_OK)
+        status = make_room(analyse, allowed->count, list);
+    if (status)
+        return status;
+    status = fw_tracker_update(analyse->tracker, frame->capture_mono_us, allowed->items,
+                               allowed->count, &analyse->tracks, &analyse->track_count);
+    if (status)
+        forget_tracks(analyse, status);
+    return status;
+}
+
 static int track_faces(struct fw_analyse *analyse, struct fw_frame *frame,
                        const struct fw_faces *faces, struct pending_list *list)
 {
     int64_t now_us = fw_monotonic_us();
-    int status = make_room(analyse, faces->count, list);
+    int status = update_tracks(analyse, frame, faces, list);
+    struct fw_follow_scene scene;
 
     if (status)
         return status;
-    status = fw_tracker_update(analyse->tracker, frame->capture_mono_us, faces->items, faces->count,
-                               &analyse->tracks, &analyse->track_count);
-    if (status) {
-        forget_tracks(analyse, status);
-        return status;
-    }
     analyse->updated_us = now_us;
+    analyse->width = frame->width;
+    analyse->height = frame->height;
     analyse->utc_minus_mono_us = frame->capture_utc_us - frame->capture_mono_us;
     analyse->lag_us = fw_utc_us() - frame->capture_utc_us;
     fw_rate_count(&analyse->rate, now_us);
+    scene = scene_of(analyse, frame->capture_mono_us);
+    fw_follows_update(&analyse->follows, &scene, analyse->tracks, analyse->track_count);
     fw_shots_update(&analyse->shots, frame, analyse->tracks, analyse->track_count);
     collect(analyse, frame, list);
-    fw_shots_keep_only(&analyse->shots, analyse->tracks, analyse->track_count);
+    forget_ended(analyse);
     return FW_OK;
 }
 
@@ -319,11 +439,12 @@ void fw_analyse_advance(struct fw_analyse *analyse, int64_t now_us)
         now_us - analyse->updated_us > 2 * MARGIN_US && make_room(analyse, 0, &list) == FW_OK) {
         int status = fw_tracker_advance(analyse->tracker, now_us - MARGIN_US, &analyse->tracks,
                                         &analyse->track_count);
-        if (status)
+        if (status) {
             forget_tracks(analyse, status);
-        else
+        } else {
             collect(analyse, NULL, &list);
-        fw_shots_keep_only(&analyse->shots, analyse->tracks, analyse->track_count);
+            forget_ended(analyse);
+        }
     }
     pthread_mutex_unlock(&analyse->lock.mutex);
     tell_all(analyse, &list);
@@ -382,9 +503,10 @@ void fw_analyse_end(struct fw_analyse *analyse)
     // No analysis comes any more, so the tracks stay as they are without the lock.
     for (size_t i = 0; i < analyse->track_count; i++) {
         const struct fw_track *track = &analyse->tracks[i];
+        const struct fw_follow *follow = fw_follows_find(&analyse->follows, track->id);
         struct pending pending;
 
-        if (!is_shown(track))
+        if (!is_shown(track) || !follow || !follow->has_appeared)
             continue;
         pthread_mutex_lock(&analyse->lock.mutex);
         fill_report(analyse, track, FW_REPORT_LEFT, "camera_stopped", &pending);
@@ -395,5 +517,6 @@ void fw_analyse_end(struct fw_analyse *analyse)
     analyse->tracks = NULL;
     analyse->track_count = 0;
     fw_shots_free(&analyse->shots);
+    fw_follows_free(&analyse->follows);
     pthread_mutex_unlock(&analyse->lock.mutex);
 }

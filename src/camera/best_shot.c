@@ -67,7 +67,8 @@ static struct fw_shot *add(struct fw_shots *shots, uint64_t track)
         shots->items = items;
         shots->capacity = capacity;
     }
-    shots->items[shots->count] = (struct fw_shot){.track = track, .quality = -1};
+    shots->items[shots->count] =
+        (struct fw_shot){.track = track, .quality = -1, .best_quality = -1};
     return &shots->items[shots->count++];
 }
 
@@ -160,6 +161,14 @@ static struct fw_frame *copy_of(struct fw_shots *shots, const struct fw_frame *f
     return copy;
 }
 
+// Whether a picture of QUALITY is worth a copy.
+static bool is_better(const struct fw_shots *shots, const struct fw_shot *shot, float quality)
+{
+    if (shot->quality < shots->min_quality && quality >= shots->min_quality)
+        return true;
+    return quality > shot->quality * (shot->quality > 0 ? BETTER : 1);
+}
+
 // COPY is made once a frame, by the first track that wants it.
 static void consider(struct fw_shots *shots, struct fw_frame *frame, const struct fw_track *tracks,
                      size_t track_count, const struct fw_track *track, struct fw_frame **copy)
@@ -170,7 +179,12 @@ static void consider(struct fw_shots *shots, struct fw_frame *frame, const struc
 
     if (!shot)
         shot = add(shots, track->id);
-    if (!shot || quality <= shot->quality * (shot->quality > 0 ? BETTER : 1))
+    if (!shot)
+        return;
+    shot->latest_quality = quality;
+    if (quality > shot->best_quality)
+        shot->best_quality = quality;
+    if (!is_better(shots, shot, quality))
         return;
     if (shots->keeps_pictures) {
         if (!make_room(shots, shot, is_confirmed))

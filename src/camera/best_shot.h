@@ -13,7 +13,9 @@ struct fw_shot {
     bool is_reported;         // its appearing was told
     struct fw_frame *picture; // a copy that is ours, shared by the tracks in it; NULL if not kept
     struct fw_face face;      // in that picture
-    float quality;
+    float quality;            // there; negative: none was kept yet
+    float best_quality;       // in any picture, kept or not
+    float latest_quality;     // in the latest picture with the face
     int64_t capture_utc_us;
     int frame_width, frame_height;
     struct fw_face others[FW_SHOT_OTHERS];
@@ -25,6 +27,7 @@ struct fw_shots {
     struct fw_shot *items;
     int count, capacity;
     bool keeps_pictures;
+    float min_quality; // the picture that reaches it first is kept, even if not clearly better
     struct fw_frame_pool *pool; // of the copies, so that memory is not cut to pieces by them
     enum fw_pixel_format pool_format;
     int pool_width, pool_height;

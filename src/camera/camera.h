@@ -8,6 +8,7 @@
 
 #include "detect/detector.h"
 #include "track/tracker.h"
+#include "track/zones.h"
 #include "util/error.h"
 #include "util/face.h"
 #include <stdbool.h>
@@ -56,6 +57,9 @@ struct fw_camera_options {
     int input_size;
     struct fw_detect_parameters detect;
     struct fw_tracker_options track;
+    const struct fw_zone *zones;
+    size_t zone_count; // FW_ZONES_MAX at most
+    float min_quality; // a face appears once its best picture has reached this; 0: at once
 
     bool overlay_enabled;
     const struct fw_output_options *outputs;
@@ -90,13 +94,23 @@ struct fw_camera_status {
     int output_count;
 };
 
-enum fw_report_kind { FW_REPORT_APPEARED, FW_REPORT_LEFT };
+enum fw_report_kind {
+    // Confirmed, n times in the same including zone (where there are such), and of min_quality.
+    FW_REPORT_APPEARED,
+    // Once, some time after it appeared: it has left the place where it was first seen by more than
+    // half of its width, so it is no poster.
+    FW_REPORT_MOVED,
+    FW_REPORT_LEFT, // only of what appeared
+};
 
 // A face came or went. Borrowed for the call, PICTURE included (take a reference to keep it).
 struct fw_face_report {
     enum fw_report_kind kind;
     uint64_t track;
-    int64_t capture_utc_us; // of the picture that the report is about (PICTURE's)
+    int zone; // where it appeared: an index into the camera's zones; -1: it has no including ones
+    struct fw_box first_box, last_box; // where it was seen first and last
+    int64_t still_us;                  // how long it stayed where it was first seen, but for jitter
+    int64_t capture_utc_us;            // of the picture that the report is about (PICTURE's)
     int64_t first_seen_utc_us, last_seen_utc_us;
     const char *reason;       // left: "lost", "camera_stopped"
     struct fw_frame *picture; // the track's best so far, clean; NULL unless wants_snapshots

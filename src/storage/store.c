@@ -5,7 +5,7 @@
 
 enum { MAX_KEY_BYTES = 1024, MAX_PART_BYTES = 200, MAX_PARTS = 12 };
 
-static const struct fw_store_backend *const backends[] = {&fw_store_dir};
+static const struct fw_store_backend *const backends[] = {&fw_store_dir, &fw_store_s3};
 
 struct fw_store {
     const struct fw_store_backend *backend;
@@ -36,18 +36,13 @@ static int take_base_url(struct fw_store *store, const char *url)
     return FW_OK;
 }
 
-int fw_store_open(struct fw_store **store, const struct fw_store_options *options,
-                  struct fw_error *error)
+int fw_store_open_backend(struct fw_store **store, const struct fw_store_backend *backend,
+                          const struct fw_store_options *options, struct fw_error *error)
 {
-    const struct fw_store_backend *backend = backend_of(options->backend);
-    struct fw_store *made;
+    struct fw_store *made = calloc(1, sizeof(*made));
     int status;
 
     *store = NULL;
-    if (backend == NULL)
-        return fw_fail(error, FW_EINVAL, "there is no store '%s'; use 'dir'",
-                       options->backend != NULL ? options->backend : "");
-    made = calloc(1, sizeof(*made));
     if (made == NULL)
         return fw_fail(error, FW_ENOMEM, "no memory for the store of snapshots");
     made->backend = backend;
@@ -61,6 +56,18 @@ int fw_store_open(struct fw_store **store, const struct fw_store_options *option
     }
     *store = made;
     return FW_OK;
+}
+
+int fw_store_open(struct fw_store **store, const struct fw_store_options *options,
+                  struct fw_error *error)
+{
+    const struct fw_store_backend *backend = backend_of(options->backend);
+
+    *store = NULL;
+    if (backend == NULL)
+        return fw_fail(error, FW_EINVAL, "there is no store '%s'; use 'dir' or 's3'",
+                       options->backend != NULL ? options->backend : "");
+    return fw_store_open_backend(store, backend, options, error);
 }
 
 void fw_store_close(struct fw_store *store)
@@ -80,7 +87,7 @@ static bool is_good_part(const char *part, size_t length)
            strncmp(part, ".faceworker-", strlen(".faceworker-")) != 0;
 }
 
-static bool is_good_key(const char *key)
+bool fw_store_is_key(const char *key)
 {
     size_t parts = 0;
 
@@ -102,7 +109,7 @@ static bool is_good_key(const char *key)
 int fw_store_put(struct fw_store *store, const char *key, const uint8_t *data, size_t length,
                  const char *content_type, struct fw_cancel *cancel, struct fw_error *error)
 {
-    if (!is_good_key(key))
+    if (!fw_store_is_key(key))
         return fw_fail(error, FW_EINVAL,
                        "a snapshot's key is no clean relative path; check the camera's id for odd "
                        "characters");
@@ -115,7 +122,7 @@ void fw_store_sweep(struct fw_store *store)
         store->backend->sweep(store->state);
 }
 
-char *fw_store_url(const struct fw_store *store, const char *key)
+static char *plain_url(const struct fw_store *store, const char *key)
 {
     struct fw_text url = FW_TEXT_INIT;
 
@@ -125,4 +132,21 @@ char *fw_store_url(const struct fw_store *store, const char *key)
     fw_text_append(&url, "/");
     fw_text_append_percent(&url, key, "/");
     return fw_text_steal(&url);
+}
+
+char *fw_store_url(const struct fw_store *store, const char *key)
+{
+    char *url = plain_url(store, key);
+    char *signed_url;
+
+    if (url == NULL || store->backend->sign == NULL)
+        return url;
+    signed_url = store->backend->sign(store->state, url);
+    free(url);
+    return signed_url;
+}
+
+struct fw_tree *fw_store_tree(const struct fw_store *store)
+{
+    return store->backend->tree != NULL ? store->backend->tree(store->state) : NULL;
 }

@@ -2,6 +2,7 @@
 #ifndef FW_UTIL_CLOCK_H
 #define FW_UTIL_CLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,5 +20,9 @@ int64_t fw_utc_us(void);
 
 // Writes UTC_US as RFC 3339 with milliseconds and "Z" into TEXT. Any thread.
 void fw_utc_format(int64_t utc_us, char text[FW_UTC_TEXT_SIZE]);
+
+// Reads what fw_utc_format() writes, with any number of decimals or none, or a date alone (its
+// midnight). False, *UTC_US as it was, for anything else. Any thread.
+bool fw_utc_parse(const char *text, int64_t *utc_us);
 
 #endif

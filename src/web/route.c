@@ -122,3 +122,9 @@ bool fw_web_limit_parse(const char *text, int *limit)
     *limit = value;
     return value > 0;
 }
+
+bool fw_web_state_is_known(const char *state)
+{
+    return !state || strcmp(state, "waiting") == 0 || strcmp(state, "delivered") == 0 ||
+           strcmp(state, "dead") == 0;
+}

@@ -35,4 +35,7 @@ void fw_web_route_find(const char *path, struct fw_web_route *route);
 // Reads the limit of /api/v1/events; TEXT NULL means the default. False unless it is 1 to 500.
 bool fw_web_limit_parse(const char *text, int *limit);
 
+// True for a state that events can be asked for by, and for NULL.
+bool fw_web_state_is_known(const char *state);
+
 #endif

@@ -1,5 +1,7 @@
 #include "web/server.h"
 
+#include "util/clock.h"
+#include "util/text.h"
 #include "web/assets.h"
 #include "web/hosts.h"
 #include "web/route.h"
@@ -27,16 +29,53 @@ static enum MHD_Result answer_ready(struct fw_web *web, struct MHD_Connection *c
                                  "application/json", json);
 }
 
+// Decoded values of an address's arguments.
+struct arguments {
+    char camera[FW_WEB_ARGUMENT_SIZE], type[FW_WEB_ARGUMENT_SIZE], state[FW_WEB_ARGUMENT_SIZE];
+    char before[FW_WEB_ARGUMENT_SIZE], since[FW_WEB_ARGUMENT_SIZE], until[FW_WEB_ARGUMENT_SIZE];
+};
+
+// The argument NAME decoded into VALUE; NULL where there is none. One too long is cut, and then
+// matches nothing.
+static const char *argument(struct MHD_Connection *connection, const char *name,
+                            char value[FW_WEB_ARGUMENT_SIZE])
+{
+    const char *text = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, name);
+    if (!text)
+        return NULL;
+    snprintf(value, FW_WEB_ARGUMENT_SIZE, "%s", text);
+    return fw_percent_decode(value);
+}
+
+static bool read_time(const char *text, int64_t *utc_us)
+{
+    return !text || fw_utc_parse(text, utc_us);
+}
+
 static enum MHD_Result answer_events(struct fw_web *web, struct MHD_Connection *connection)
 {
-    int limit;
-    const char *text = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "limit");
-    if (!fw_web_limit_parse(text, &limit))
+    struct arguments values;
+    struct fw_web_events_query query = {
+        .camera_id = argument(connection, "camera", values.camera),
+        .type = argument(connection, "type", values.type),
+        .state = argument(connection, "state", values.state),
+        .before_id = argument(connection, "before", values.before),
+    };
+    const char *limit = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "limit");
+    if (!fw_web_limit_parse(limit, &query.limit))
         return fw_web_reply_error(web, connection, MHD_HTTP_BAD_REQUEST,
                                   "limit is not a number from 1 to 500; ask for "
                                   "/api/v1/events?limit=50");
+    if (!fw_web_state_is_known(query.state))
+        return fw_web_reply_error(web, connection, MHD_HTTP_BAD_REQUEST,
+                                  "state is none of waiting, delivered and dead");
+    if (!read_time(argument(connection, "since", values.since), &query.since_utc_us) ||
+        !read_time(argument(connection, "until", values.until), &query.until_utc_us))
+        return fw_web_reply_error(web, connection, MHD_HTTP_BAD_REQUEST,
+                                  "since or until is no time; write 2026-01-31T23:59:59Z or "
+                                  "2026-01-31");
     return fw_web_reply_malloced(web, connection, MHD_HTTP_OK, "application/json",
-                                 web->source.events_json(web->source.opaque, limit));
+                                 web->source.events_json(web->source.opaque, &query));
 }
 
 static enum MHD_Result answer_asset(struct MHD_Connection *connection, const char *path)

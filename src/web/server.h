@@ -11,12 +11,23 @@ struct fw_log;
 struct fw_secrets;
 struct fw_slot;
 
+// Which events are asked for; NULL or 0 where it doesn't matter. Borrowed for the call.
+struct fw_web_events_query {
+    const char *camera_id;
+    const char *type;  // a whole type, or its last part: "appeared"
+    const char *state; // "waiting", "delivered" or "dead"
+    const char *before_id;
+    int64_t since_utc_us, until_utc_us;
+    int limit;
+};
+
 // What the server asks of the daemon. Every function may be called on any server thread, returns at
 // once, and gives malloc'd text that the server frees (NULL when memory is out).
 struct fw_web_source {
     void *opaque;
-    char *(*cameras_json)(void *opaque);              // {"cameras": [...]} of docs/api.md
-    char *(*events_json)(void *opaque, int limit);    // {"events": [...]}: newest first
+    char *(*cameras_json)(void *opaque); // {"cameras": [...]} of docs/api.md
+    // {"events": [...], "next": ID or null}: newest first; NULL where they can't be read just now.
+    char *(*events_json)(void *opaque, const struct fw_web_events_query *query);
     char *(*metrics_text)(void *opaque);              // Prometheus text format 0.0.4
     char *(*ready_json)(void *opaque, int *is_ready); // {"ready": …, "reasons": [...]}
     // A new reference to a camera's live slot (JPEGs), or NULL if there is no such camera.

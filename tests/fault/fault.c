@@ -171,9 +171,29 @@ struct SwsContext *__wrap_sws_getCachedContext(struct SwsContext *context, int f
 
 // The rest is named by its address alone: no header of its library is needed for that.
 WRAP(void *, EVP_MD_CTX_new, (void), (), NULL)
+WRAP(void *, EVP_MAC_fetch, (void *library, const char *name, const char *properties),
+     (library, name, properties), NULL)
+WRAP(void *, EVP_MAC_CTX_new, (void *mac), (mac), NULL)
 WRAP(void *, curl_easy_init, (void), (), NULL)
 WRAP(void *, curl_multi_init, (void), (), NULL)
 WRAP(void *, curl_slist_append, (void *list, const char *string), (list, string), NULL)
+WRAP(int, redisFormatCommandArgv,
+     (char **command, int count, const char **words, const size_t *lengths),
+     (command, count, words, lengths), -1)
+WRAP(void *, redisReaderCreateWithFunctions, (void *functions), (functions), NULL)
+WRAP(int, redisReaderFeed, (void *reader, const char *bytes, size_t length),
+     (reader, bytes, length), -1)
+WRAP(void *, mosquitto_new, (const char *id, bool is_clean, void *opaque), (id, is_clean, opaque),
+     NULL)
+enum { MOSQUITTO_NO_MEMORY = 1 };
+WRAP(int, mosquitto_username_pw_set, (void *client, const char *user, const char *password),
+     (client, user, password), MOSQUITTO_NO_MEMORY)
+WRAP(int, mosquitto_property_add_string, (void *list, int key, const char *value),
+     (list, key, value), MOSQUITTO_NO_MEMORY)
+WRAP(int, mosquitto_publish_v5,
+     (void *client, int *number, const char *topic, int length, const void *payload, int qos,
+      bool is_retained, const void *properties),
+     (client, number, topic, length, payload, qos, is_retained, properties), MOSQUITTO_NO_MEMORY)
 WRAP(void *, MHD_create_response_from_buffer, (size_t size, void *buffer, int mode),
      (size, buffer, mode), NULL)
 WRAP(void *, MHD_create_response_from_callback,
@@ -183,6 +203,9 @@ WRAP(void *, MHD_create_response_from_callback,
 WRAP(json_t *, json_object, (void), (), NULL)
 WRAP(json_t *, json_array, (void), (), NULL)
 WRAP(json_t *, json_string, (const char *text), (text), NULL)
+WRAP(json_t *, json_stringn_nocheck, (const char *text, size_t length), (text, length), NULL)
+WRAP(json_t *, json_loadb, (const char *text, size_t length, size_t flags, json_error_t *error),
+     (text, length, flags, error), NULL)
 WRAP(json_t *, json_integer, (json_int_t value), (value), NULL)
 WRAP(json_t *, json_real, (double value), (value), NULL)
 WRAP(char *, json_dumps, (const json_t *json, size_t flags), (json, flags), NULL)

@@ -74,48 +74,6 @@ static int open_file_sink(struct fw_sink **sink)
     return fw_sink_open(sink, &options, &error);
 }
 
-static int file_sink(void *opaque)
-{
-    struct fw_sink *sink = NULL;
-    struct fw_event *made = make_event();
-    struct fw_error error = {0};
-    int status = made ? open_file_sink(&sink) : FW_ENOMEM;
-
-    (void)opaque;
-    if (status == FW_OK)
-        status = fw_sink_deliver(sink, made, NULL, &error);
-    fw_event_unref(made);
-    fw_sink_close(sink);
-    return status;
-}
-
-// Nobody listens there: being told so is all that is wanted.
-static int http_sink(void *opaque)
-{
-    struct fw_secret *token = fw_secret_create(NULL, "a token");
-    struct fw_url *url = NULL;
-    struct fw_sink *sink = NULL;
-    struct fw_event *made = make_event();
-    struct fw_error error = {0};
-    int status = token && made ? FW_OK : FW_ENOMEM;
-
-    (void)opaque;
-    if (status == FW_OK)
-        status = fw_url_parse(&url, "http://u:p@127.0.0.1:1/", NULL, NULL, NULL, &error);
-    if (status == FW_OK) {
-        const struct fw_sink_options options = {
-            .type = "http", .name = "backend", .url = url, .token = token, .timeout_ms = 1000};
-        status = fw_sink_open(&sink, &options, &error);
-    }
-    if (status == FW_OK)
-        status = fw_sink_deliver(sink, made, NULL, &error);
-    fw_sink_close(sink);
-    fw_event_unref(made);
-    fw_url_destroy(url);
-    fw_secret_destroy(token);
-    return status == FW_ECONNECT ? FW_OK : status;
-}
-
 // Delivered or counted as dropped, but never neither.
 static int post(struct fw_dispatcher *dispatcher, size_t sinks)
 {
@@ -232,13 +190,6 @@ static void try_events(void **state)
     fault_try(&(struct fault_scenario){.name = "event", .run = event, .may_survive = true});
 }
 
-static void try_sinks(void **state)
-{
-    (void)state;
-    fault_try(&(struct fault_scenario){.name = "file_sink", .run = file_sink, .may_survive = true});
-    fault_try(&(struct fault_scenario){.name = "http_sink", .run = http_sink, .may_survive = true});
-}
-
 static void try_dispatchers(void **state)
 {
     static enum fw_delivery deliveries[] = {FW_DELIVERY_FALLBACK, FW_DELIVERY_ALL};
@@ -324,10 +275,9 @@ static int clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(try_events),        cmocka_unit_test(try_sinks),
-        cmocka_unit_test(try_dispatchers),   cmocka_unit_test(try_store),
-        cmocka_unit_test(try_sample_config), cmocka_unit_test(try_rich_config),
-        cmocka_unit_test(try_option_texts),
+        cmocka_unit_test(try_events),      cmocka_unit_test(try_dispatchers),
+        cmocka_unit_test(try_store),       cmocka_unit_test(try_sample_config),
+        cmocka_unit_test(try_rich_config), cmocka_unit_test(try_option_texts),
     };
     return cmocka_run_group_tests(tests, prepare, clean);
 }

@@ -30,10 +30,10 @@ static char *cameras_json(void *opaque)
     return fw_strdup("{\"cameras\":[\"" SECRET "\"]}");
 }
 
-static char *events_json(void *opaque, int limit)
+static char *events_json(void *opaque, const struct fw_web_events_query *query)
 {
     (void)opaque;
-    return fw_strdup_printf("{\"events\":[%d]}", limit);
+    return fw_strdup_printf("{\"events\":[%d]}", query->limit);
 }
 
 static char *metrics_text(void *opaque)

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 from harness import IS_CI, Backend, Daemon, DeadPort, MediaMtx, Publisher
+from servers import Certificates, RabbitMq, SinkTool
 
 # A password with everything in it that breaks naive redaction; no output may ever hold it.
 CANARY = "Ca%40na@ry:w/ith?sp#ecial"
@@ -137,3 +138,43 @@ def run_daemon(tmp_path, models):
         if CANARY in daemon.log():
             failures.append("the canary password is in the log")
     assert not failures, "\n".join(failures)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(tmp_path_factory, certificates):
+    """One RabbitMQ for all tests, because it takes seconds to start."""
+    if not RabbitMq.is_installed():
+        missing("no RabbitMQ; install Debian's rabbitmq-server")
+    server = RabbitMq(tmp_path_factory.mktemp("rabbitmq"), certificates,
+                      users=[("we:ird@/us%er ü", CANARY), ("late", "wrong")],
+                      vhosts=("/", "fa ces/1%2f"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def rabbitmq(rabbitmq_server):
+    """It, running, whatever the test before left behind."""
+    if not rabbitmq_server.is_running():
+        rabbitmq_server.start()
+    return rabbitmq_server
+
+
+@pytest.fixture
+def open_sink():
+    """open_sink(type=..., url=..., ...) is a SinkTool with these options. No password may be in what
+    it answers."""
+    running = []
+
+    def start(**options):
+        running.append(SinkTool(**options))
+        return running[-1]
+    yield start
+    for tool in running:
+        tool.end()
+        assert CANARY not in tool.output

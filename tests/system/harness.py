@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -68,11 +69,12 @@ def run_faceworker(*arguments, timeout_s=60, env=None, cwd=None):
 class Process:
     """A child whose output goes to a file and which is always ended."""
 
-    def __init__(self, command, log, env=None, cwd=None):
+    def __init__(self, command, log, env=None, cwd=None, own_group=False):
         self.log = pathlib.Path(log)
         with open(self.log, "ab") as out:
             self.child = subprocess.Popen([str(word) for word in command], stdout=out, stderr=out,
                                           stdin=subprocess.DEVNULL, cwd=cwd,
+                                          start_new_session=own_group,
                                           env={**os.environ, **(env or {})})
 
     def text(self):
@@ -294,6 +296,63 @@ class DeadPort:
             connection.close()
 
 
+class Relay:
+    """A port that passes connections on to another, and misbehaves when told to. `mode`:
+    "pass"; "refuse" (hangs up on everybody at once); "silent" (takes everything and passes nothing on:
+    a half-open connection, packets dropped without a word)."""
+
+    def __init__(self, target_port):
+        self.target_port, self.mode = target_port, "pass"
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        self.connections = set()
+        self.lock = threading.Lock()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client = self.listener.accept()[0]
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        with contextlib.suppress(OSError), client:
+            if self.mode == "refuse":
+                return
+            with socket.create_connection(("127.0.0.1", self.target_port)) as server:
+                with self.lock:
+                    self.connections |= {client, server}
+                back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
+                back.start()
+                self._pump(client, server)
+                back.join()
+        with self.lock:
+            self.connections.discard(client)
+
+    def _pump(self, source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                while self.mode == "silent":
+                    time.sleep(0.02)
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def cut(self):
+        """Hangs up on everybody who is connected."""
+        with self.lock:
+            for connection in self.connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            self.connections.clear()
+
+    def stop(self):
+        self.mode = "refuse"
+        self.cut()
+        self.listener.close()
+
+
 class Daemon:
     """`faceworker run` with a configuration of its own."""
 
@@ -304,12 +363,17 @@ class Daemon:
         config["worker"] = {"id": "test", "state_dir": str(self.folder / "state"),
                             **config["worker"]}
         config.setdefault("web", {})["listen"] = f"127.0.0.1:{self.port}"
+        # Tests count alerts: each track makes its own, and cameras' states only where they are asked for.
+        config["alerts"] = {"cooldown_s": 0, "max_per_minute": 0, "worker_max_per_minute": 0,
+                            "camera_events": False, **config.get("alerts", {})}
         self.config = self.folder / "faceworker.json"
         self.config.write_text(json.dumps(config, indent=2), encoding="utf-8")
         self.env = env
         self.process = None
+        self.was_killed = False
 
     def start(self, wait=True):
+        self.was_killed = False
         self.process = Process([FACEWORKER, "run", "-c", self.config],
                                self.folder / "faceworker.log", env=self.env)
         if wait:
@@ -356,9 +420,10 @@ class Daemon:
     def camera(self, name):
         return self.cameras()[name]
 
-    def events(self, limit=500):
+    def events(self, limit=500, **filters):
         """All events so far, the oldest first."""
-        status, body = self.get(f"/api/v1/events?limit={limit}")
+        query = urllib.parse.urlencode({"limit": limit, **filters})
+        status, body = self.get(f"/api/v1/events?{query}")
         assert status == 200, body
         return json.loads(body)["events"][::-1]
 
@@ -385,9 +450,14 @@ class Daemon:
         self.process.child.wait(timeout_s)
         return self.process.child.returncode
 
+    def kill(self):
+        """kill -9; what it left is looked at by whoever killed it."""
+        self.process.kill()
+        self.was_killed = True
+
     def stop(self, expect=0):
         """Stops it by SIGTERM and checks that it takes less than 2 s and ends cleanly."""
-        if not self.process:
+        if not self.process or self.was_killed:
             return
         if self.process.is_running():
             began = time.monotonic()

@@ -165,7 +165,7 @@ def test_secrets_come_from_environment_and_files_and_are_not_told(check, tmp_pat
     {"cameras": [{**CAMERA, "password": [CANARY]}]},
     {"cameras": [{**CAMERA, "pasword": CANARY}]},
     {"cameras": [{**CAMERA, "transport": "${FW_TEST_PASSWORD}"}]},
-    {"cameras": [CAMERA], "mq": {"url": f"amqp://u:{CANARY}@h/"}},
+    {"cameras": [CAMERA], "mq": {"url": f"http://u:{CANARY}@h/"}},
     {"cameras": [CAMERA], "s3": {"secret_kye": CANARY}},
     {"cameras": [CAMERA], "backend_alert_url": f"ftp://u:{CANARY}@h/"},
     '{"cameras": [{"id": "a", "password": ' + CANARY + "}]}",

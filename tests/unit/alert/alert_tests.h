@@ -11,11 +11,12 @@
 
 #include "alert/event.h"
 
-// A small event of CAMERA.
+// What a small `appeared` of CAMERA, and the `left` that ends it, are made from.
+struct fw_event_input input_of(const char *camera, uint64_t track);
+struct fw_event_input left_input_of(const struct fw_event *appeared);
+// The event itself.
 struct fw_event *event_of(const char *camera, uint64_t track);
 
-int run_dispatcher_tests(void);
-int run_sink_file_tests(void);
-int run_sink_http_tests(void);
+int run_message_tests(void);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static int behaviour_of(struct http_peer *peer)
@@ -74,6 +75,19 @@ static bool send_all(int fd, const char *text)
     return send(fd, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text);
 }
 
+static bool answer_busy(int fd)
+{
+    const time_t until = time(NULL) + 30;
+    struct tm parts;
+    char date[64], head[256];
+
+    gmtime_r(&until, &parts);
+    strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &parts);
+    snprintf(head, sizeof(head),
+             "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: %s\r\n\r\n", date);
+    return send_all(fd, head);
+}
+
 // False when the connection is over.
 static bool answer(struct http_peer *peer, int fd)
 {
@@ -100,6 +114,8 @@ static bool answer(struct http_peer *peer, int fd)
             is_open = send_all(fd, block);
         return false;
     }
+    if (behaviour == PEER_BUSY_UNTIL)
+        return answer_busy(fd);
     if (behaviour == 204)
         return send_all(fd, "HTTP/1.1 204 No Content\r\n\r\n");
     snprintf(head, sizeof(head),

@@ -5,7 +5,13 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-enum { PEER_HANG = -1, PEER_CLOSE = -2, PEER_CUT_BODY = -3, PEER_LONG_BODY = -4 };
+enum {
+    PEER_HANG = -1,
+    PEER_CLOSE = -2,
+    PEER_CUT_BODY = -3,
+    PEER_LONG_BODY = -4,
+    PEER_BUSY_UNTIL = -5, // 503, to be tried again at a time 30 s from now
+};
 
 struct http_peer {
     int listener, port;

@@ -1,576 +1,700 @@
+// From the outbox to the sinks; and the program's main.
 #include "alert/dispatcher.h"
-#include "alert_tests.h"
-#include "util/cancel.h"
+#include "dispatcher_tests.h"
 #include "util/clock.h"
 #include "util/thread.h"
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { MAX_TAKEN = 4096 };
-
-// A sink that does as it is told.
-struct script {
-    pthread_mutex_t mutex;
-    pthread_cond_t changed;
-    int result;          // what deliver answers
-    int64_t delay_ms;    // before it does; a cancel ends it
-    bool ignores_cancel; // a sink that breaks its promise
-    int64_t retry_after_ms;
-    const char *reject_camera; // answers FW_EREJECTED for this one
-    int attempts;
-    char taken[MAX_TAKEN][37]; // ids that it confirmed, in their order
-    int taken_count;
-    int closed;
-};
-
-// The script that the next opened sink follows.
-static struct script *next_script;
-
-static int scripted_open(void **state, const struct fw_sink_options *options,
-                         struct fw_error *error)
+struct dispatch_bench *new_dispatch_bench(enum fw_delivery delivery, struct script *const *scripts,
+                                          size_t count)
 {
-    (void)options;
-    (void)error;
-    *state = next_script;
-    return FW_OK;
+    struct dispatch_bench *bench = calloc(1, sizeof(*bench));
+
+    assert_non_null(bench);
+    bench->outbox = new_outbox_bench(delivery, count);
+    bench->outbox->options.max_ring_events = 10000;
+    bench->count = count;
+    bench->max_batch = 1;
+    for (size_t i = 0; i < count; i++)
+        bench->scripts[i] = scripts[i];
+    return bench;
 }
 
-static void nap_ms(int64_t ms)
+void start_dispatcher(struct dispatch_bench *bench)
 {
-    struct timespec pause = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000 * 1000000)};
-
-    (void)nanosleep(&pause, NULL);
-}
-
-static int scripted_deliver(void *state, const struct fw_event *event, struct fw_cancel *cancel,
-                            struct fw_error *error)
-{
-    struct script *script = state;
-    int64_t delay_ms;
-    bool ignores_cancel;
-    int result;
-
-    pthread_mutex_lock(&script->mutex);
-    script->attempts++;
-    delay_ms = script->delay_ms;
-    ignores_cancel = script->ignores_cancel;
-    pthread_cond_broadcast(&script->changed);
-    pthread_mutex_unlock(&script->mutex);
-    if (delay_ms > 0 && ignores_cancel)
-        nap_ms(delay_ms);
-    else if (delay_ms > 0 && fw_cancel_wait(cancel, delay_ms))
-        return fw_fail(error, FW_ECANCELED, "cancelled");
-    pthread_mutex_lock(&script->mutex);
-    result = script->result;
-    if (script->reject_camera != NULL && strcmp(script->reject_camera, event->camera_id) == 0)
-        result = FW_EREJECTED;
-    if (result == FW_OK && script->taken_count < MAX_TAKEN)
-        strcpy(script->taken[script->taken_count++], event->id);
-    pthread_cond_broadcast(&script->changed);
-    pthread_mutex_unlock(&script->mutex);
-    return result == FW_OK ? FW_OK : fw_fail(error, result, "scripted failure %d", result);
-}
-
-static int64_t scripted_retry_after_ms(const void *state)
-{
-    return ((const struct script *)state)->retry_after_ms;
-}
-
-static void scripted_close(void *state)
-{
-    struct script *script = state;
-
-    pthread_mutex_lock(&script->mutex);
-    script->closed++;
-    pthread_mutex_unlock(&script->mutex);
-}
-
-static const struct fw_sink_backend scripted = {
-    .type = "scripted",
-    .open = scripted_open,
-    .deliver = scripted_deliver,
-    .retry_after_ms = scripted_retry_after_ms,
-    .close = scripted_close,
-};
-
-static struct script *new_script(int result, int64_t delay_ms)
-{
-    struct script *script = calloc(1, sizeof(*script));
-    pthread_condattr_t attributes;
-
-    assert_non_null(script);
-    script->result = result;
-    script->delay_ms = delay_ms;
-    assert_int_equal(pthread_mutex_init(&script->mutex, NULL), 0);
-    assert_int_equal(pthread_condattr_init(&attributes), 0);
-    assert_int_equal(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC), 0);
-    assert_int_equal(pthread_cond_init(&script->changed, &attributes), 0);
-    pthread_condattr_destroy(&attributes);
-    return script;
-}
-
-static void free_script(struct script *script)
-{
-    pthread_cond_destroy(&script->changed);
-    pthread_mutex_destroy(&script->mutex);
-    free(script);
-}
-
-static void set_result(struct script *script, int result)
-{
-    pthread_mutex_lock(&script->mutex);
-    script->result = result;
-    pthread_mutex_unlock(&script->mutex);
-}
-
-static int taken(struct script *script)
-{
-    int count;
-
-    pthread_mutex_lock(&script->mutex);
-    count = script->taken_count;
-    pthread_mutex_unlock(&script->mutex);
-    return count;
-}
-
-// Waits until SCRIPT was asked COUNT times; fails the test after 5 s.
-static void await_attempts(struct script *script, int count)
-{
-    int64_t until_us = fw_monotonic_us() + 5 * FW_US_PER_S;
-    struct timespec until = {.tv_sec = (time_t)(until_us / FW_US_PER_S)};
-    bool came;
-
-    pthread_mutex_lock(&script->mutex);
-    while (script->attempts < count &&
-           pthread_cond_timedwait(&script->changed, &script->mutex, &until) == 0)
-        ;
-    came = script->attempts >= count;
-    pthread_mutex_unlock(&script->mutex);
-    assert_true(came);
-}
-
-static struct fw_dispatcher *dispatcher_of(enum fw_delivery delivery, int64_t fallback_after_ms,
-                                           size_t max_events, struct script *const *scripts,
-                                           size_t count)
-{
-    static const char *const names[] = {"first", "second", "third"};
-    struct fw_dispatcher_options options = {
-        .delivery = delivery, .fallback_after_ms = fallback_after_ms, .max_events = max_events};
     struct fw_sink *sinks[3];
-    struct fw_dispatcher *dispatcher;
 
-    for (size_t i = 0; i < count; i++) {
-        struct fw_sink_options sink = {.name = names[i]};
-        next_script = scripts[i];
-        assert_int_equal(fw_sink_open_backend(&sinks[i], &scripted, &sink, NULL), FW_OK);
-    }
-    dispatcher = fw_dispatcher_create(&options, sinks, count);
-    assert_non_null(dispatcher);
-    return dispatcher;
+    if (bench->outbox->outbox == NULL)
+        open_outbox(bench->outbox);
+    bench->options.outbox = bench->outbox->outbox;
+    for (size_t i = 0; i < bench->count; i++)
+        sinks[i] = sink_of(bench->scripts[i], bench->outbox->names[i], bench->max_batch,
+                           bench->has_idle, bench->embeds);
+    bench->dispatcher = fw_dispatcher_create(&bench->options, sinks, bench->count);
+    assert_non_null(bench->dispatcher);
 }
 
-static void post(struct fw_dispatcher *dispatcher, const char *camera)
+void stop_dispatcher(struct dispatch_bench *bench)
 {
-    struct fw_event *event = event_of(camera, 1);
-
-    assert_int_equal(fw_dispatcher_post(dispatcher, event), FW_OK);
-    fw_event_unref(event);
+    assert_int_equal(fw_dispatcher_destroy(bench->dispatcher, 3000), FW_OK);
+    bench->dispatcher = NULL;
 }
 
-static struct fw_sink_status status_of(struct fw_dispatcher *dispatcher, size_t index)
+void free_dispatch_bench(struct dispatch_bench *bench)
+{
+    if (bench->dispatcher != NULL)
+        stop_dispatcher(bench);
+    free_outbox_bench(bench->outbox);
+    for (size_t i = 0; i < bench->count; i++)
+        free_script(bench->scripts[i]);
+    free(bench);
+}
+
+static struct dispatch_bench *started(enum fw_delivery delivery, int64_t fallback_after_ms,
+                                      struct script *const *scripts, size_t count)
+{
+    struct dispatch_bench *bench = new_dispatch_bench(delivery, scripts, count);
+
+    bench->options.fallback_after_ms = fallback_after_ms;
+    start_dispatcher(bench);
+    return bench;
+}
+
+static void post(struct dispatch_bench *bench, const char *camera)
+{
+    post_quiet(bench->outbox, camera, NULL);
+}
+
+static struct fw_sink_status status_of(struct dispatch_bench *bench, size_t index)
 {
     struct fw_sink_status status[3];
 
-    assert_true(fw_dispatcher_status(dispatcher, status, 3) > index);
+    assert_true(fw_dispatcher_status(bench->dispatcher, status, 3) > index);
     return status[index];
 }
+
+static bool drain(struct dispatch_bench *bench, int64_t timeout_ms)
+{
+    return fw_dispatcher_drain(bench->dispatcher, timeout_ms);
+}
+
+// All sinks
 
 static void every_sink_gets_every_event_in_order(void **state)
 {
     struct script *scripts[2] = {new_script(FW_OK, 0), new_script(FW_OK, 1)};
-    struct fw_dispatcher *dispatcher = dispatcher_of(FW_DELIVERY_ALL, 0, 1000, scripts, 2);
+    struct dispatch_bench *bench = started(FW_DELIVERY_ALL, 0, scripts, 2);
     char ids[100][37];
     (void)state;
 
-    for (int i = 0; i < 100; i++) {
-        struct fw_event *event = event_of("x", 1);
-        strcpy(ids[i], event->id);
-        assert_int_equal(fw_dispatcher_post(dispatcher, event), FW_OK);
-        fw_event_unref(event);
-    }
-    assert_true(fw_dispatcher_drain(dispatcher, 5000));
-    assert_int_equal(status_of(dispatcher, 0).delivered, 100);
-    assert_int_equal(status_of(dispatcher, 1).waiting, 0);
-    assert_string_equal(status_of(dispatcher, 1).name, "second");
-    assert_int_equal(fw_dispatcher_destroy(dispatcher, 1000), FW_OK);
+    for (int i = 0; i < 100; i++)
+        post_quiet(bench->outbox, "x", ids[i]);
+    assert_true(drain(bench, 10000));
+    assert_int_equal(status_of(bench, 0).delivered, 100);
+    assert_int_equal(status_of(bench, 1).waiting, 0);
+    assert_int_equal(status_of(bench, 1).oldest_waiting_us, 0);
+    assert_string_equal(status_of(bench, 1).name, "second");
+    stop_dispatcher(bench);
     for (int s = 0; s < 2; s++) {
         assert_int_equal(scripts[s]->taken_count, 100);
         for (int i = 0; i < 100; i++)
             assert_string_equal(scripts[s]->taken[i], ids[i]);
         assert_int_equal(scripts[s]->closed, 1);
-        free_script(scripts[s]);
     }
+    free_dispatch_bench(bench);
+}
+
+static void what_waits_goes_in_batches(void **state)
+{
+    struct script *script = new_script(FW_ECONNECT, 0);
+    struct dispatch_bench *bench = new_dispatch_bench(FW_DELIVERY_ALL, &script, 1);
+    char ids[300][37];
+    (void)state;
+
+    bench->max_batch = 16;
+    open_outbox(bench->outbox);
+    for (int i = 0; i < 300; i++)
+        post_quiet(bench->outbox, i % 2 ? "x" : "y", ids[i]);
+    flush_outbox(bench->outbox);
+    start_dispatcher(bench);
+    await_attempts(script, 1);
+    assert_int_equal(status_of(bench, 0).waiting, 300);
+    set_result(script, FW_OK);
+    assert_true(drain(bench, 10000));
+    assert_int_equal(script->largest_batch, 16);
+    assert_true(script->attempts < 40);
+    for (int i = 0; i < 300; i++)
+        assert_string_equal(script->taken[i], ids[i]);
+    free_dispatch_bench(bench);
+}
+
+static void of_a_batch_that_fails_only_the_rest_is_tried_again(void **state)
+{
+    struct script *script = new_script(FW_ECONNECT, 0);
+    struct dispatch_bench *bench = new_dispatch_bench(FW_DELIVERY_ALL, &script, 1);
+    char ids[40][37];
+    (void)state;
+
+    bench->max_batch = 16;
+    script->fail_after = 5; // each time
+    open_outbox(bench->outbox);
+    for (int i = 0; i < 40; i++)
+        post_quiet(bench->outbox, "x", ids[i]);
+    flush_outbox(bench->outbox);
+    start_dispatcher(bench);
+    assert_true(drain(bench, 10000));
+    assert_int_equal(script->taken_count, 40);
+    for (int i = 0; i < 40; i++)
+        assert_string_equal(script->taken[i], ids[i]);
+    assert_true(status_of(bench, 0).retried >= 7);
+    free_dispatch_bench(bench);
 }
 
 static void a_sink_that_is_away_delays_no_other_and_gets_all_later(void **state)
 {
     struct script *scripts[2] = {new_script(FW_ECONNECT, 0), new_script(FW_OK, 0)};
-    struct fw_dispatcher *dispatcher = dispatcher_of(FW_DELIVERY_ALL, 0, 1000, scripts, 2);
+    struct dispatch_bench *bench = started(FW_DELIVERY_ALL, 0, scripts, 2);
     struct fw_sink_status status;
     (void)state;
 
     for (int i = 0; i < 10; i++)
-        post(dispatcher, "x");
+        post(bench, "x");
     await_attempts(scripts[0], 2);
-    assert_false(fw_dispatcher_drain(dispatcher, 50));
-    assert_int_equal(taken(scripts[1]), 10);
-    status = status_of(dispatcher, 0);
+    await_taken(scripts[1], 10);
+    assert_false(drain(bench, 50));
+    status = status_of(bench, 0);
     assert_int_equal(status.state, FW_SINK_RETRYING);
     assert_int_equal(status.waiting, 10);
+    assert_true(status.oldest_waiting_us > 0);
     assert_true(status.retried >= 1);
     assert_string_equal(status.last_error, "scripted failure -8");
     set_result(scripts[0], FW_OK);
-    assert_true(fw_dispatcher_drain(dispatcher, 10000));
-    status = status_of(dispatcher, 0);
+    assert_true(drain(bench, 10000));
+    status = status_of(bench, 0);
     assert_int_equal(status.state, FW_SINK_OK);
     assert_string_equal(status.last_error, "");
-    assert_int_equal(fw_dispatcher_destroy(dispatcher, 1000), FW_OK);
     assert_int_equal(scripts[0]->taken_count, 10);
     assert_int_equal(scripts[1]->taken_count, 10);
-    free_script(scripts[0]);
-    free_script(scripts[1]);
+    free_dispatch_bench(bench);
+}
+
+static void what_waits_is_delivered_after_a_restart(void **state)
+{
+    struct script *script = new_script(FW_ECONNECT, 0);
+    struct dispatch_bench *bench = started(FW_DELIVERY_ALL, 0, &script, 1);
+    char ids[20][37];
+    (void)state;
+
+    for (int i = 0; i < 20; i++)
+        post_quiet(bench->outbox, "x", ids[i]);
+    await_attempts(script, 1);
+    stop_dispatcher(bench);
+    close_outbox(bench->outbox);
+    set_result(script, FW_OK);
+    start_dispatcher(bench);
+    assert_true(drain(bench, 10000));
+    stop_dispatcher(bench);
+    close_outbox(bench->outbox);
+    start_dispatcher(bench); // nothing is delivered again
+    assert_true(drain(bench, 10000));
+    nap_ms(100);
+    assert_int_equal(script->taken_count, 20);
+    for (int i = 0; i < 20; i++)
+        assert_string_equal(script->taken[i], ids[i]);
+    free_dispatch_bench(bench);
 }
 
 static void a_refusal_of_us_holds_and_loses_nothing(void **state)
 {
     struct script *script = new_script(FW_EAUTH, 0);
-    struct fw_dispatcher *dispatcher = dispatcher_of(FW_DELIVERY_ALL, 0, 1000, &script, 1);
+    struct dispatch_bench *bench = started(FW_DELIVERY_ALL, 0, &script, 1);
     (void)state;
 
-    post(dispatcher, "x");
+    post(bench, "x");
     await_attempts(script, 1);
-    assert_false(fw_dispatcher_drain(dispatcher, 50));
-    assert_int_equal(status_of(dispatcher, 0).state, FW_SINK_REFUSED);
-    assert_int_equal(status_of(dispatcher, 0).waiting, 1);
+    assert_false(drain(bench, 50));
+    assert_int_equal(status_of(bench, 0).state, FW_SINK_REFUSED);
+    assert_int_equal(status_of(bench, 0).waiting, 1);
     set_result(script, FW_OK);
-    assert_true(fw_dispatcher_drain(dispatcher, 10000)); // the first step of its ladder is 5 s
-    assert_int_equal(fw_dispatcher_destroy(dispatcher, 1000), FW_OK);
+    assert_true(drain(bench, 10000)); // the first step of its ladder is 5 s
     assert_int_equal(script->taken_count, 1);
-    free_script(script);
+    free_dispatch_bench(bench);
 }
 
-static void a_rejected_event_is_given_up_and_the_next_one_goes(void **state)
+static void a_rejected_event_is_a_dead_letter_and_the_next_one_goes(void **state)
 {
     struct script *script = new_script(FW_OK, 0);
-    struct fw_dispatcher *dispatcher;
+    struct dispatch_bench *bench = new_dispatch_bench(FW_DELIVERY_ALL, &script, 1);
+    char bad[37];
     (void)state;
 
     script->reject_camera = "bad";
-    dispatcher = dispatcher_of(FW_DELIVERY_ALL, 0, 1000, &script, 1);
-    post(dispatcher, "bad");
-    post(dispatcher, "good");
-    assert_true(fw_dispatcher_drain(dispatcher, 5000));
-    assert_int_equal(status_of(dispatcher, 0).rejected, 1);
-    assert_int_equal(status_of(dispatcher, 0).delivered, 1);
-    assert_int_equal(status_of(dispatcher, 0).state, FW_SINK_OK);
-    assert_int_equal(fw_dispatcher_destroy(dispatcher, 1000), FW_OK);
-    assert_int_equal(script->attempts, 2);
-    free_script(script);
+    bench->max_batch = 16;
+    start_dispatcher(bench);
+    post_quiet(bench->outbox, "bad", bad);
+    post(bench, "good");
+    assert_true(drain(bench, 5000));
+    assert_int_equal(status_of(bench, 0).rejected, 1);
+    assert_int_equal(status_of(bench, 0).dead, 1);
+    assert_int_equal(status_of(bench, 0).delivered, 1);
+    assert_int_equal(status_of(bench, 0).state, FW_SINK_OK);
+    flush_outbox(bench->outbox);
+    assert_int_equal(ask_database(bench->outbox->path,
+                                  "SELECT count(*) FROM rejection WHERE reason LIKE 'scripted%'"),
+                     1);
+    free_dispatch_bench(bench);
 }
 
-static void the_oldest_goes_when_too_many_wait(void **state)
+static void a_dead_letter_that_is_retried_is_delivered(void **state)
 {
-    struct script *script = new_script(FW_ECONNECT, 0);
-    struct fw_dispatcher *dispatcher;
-    char last[37];
-    struct fw_event *event;
+    struct script *script = new_script(FW_EREJECTED, 0);
+    struct dispatch_bench *bench = started(FW_DELIVERY_ALL, 0, &script, 1);
+    struct fw_outbox_file *file = NULL;
+    uint64_t count;
     (void)state;
 
-    script->retry_after_ms = 700; // so that none is in flight while we post
-    dispatcher = dispatcher_of(FW_DELIVERY_ALL, 0, 5, &script, 1);
-    post(dispatcher, "x");
-    await_attempts(script, 1);
-    nap_ms(50);
-    for (int i = 0; i < 19; i++)
-        post(dispatcher, "x");
-    event = event_of("x", 1);
-    strcpy(last, event->id);
-    assert_int_equal(fw_dispatcher_post(dispatcher, event), FW_OK);
-    fw_event_unref(event);
-    assert_int_equal(status_of(dispatcher, 0).waiting, 5);
-    assert_int_equal(status_of(dispatcher, 0).dropped, 16);
+    post(bench, "x");
+    assert_true(drain(bench, 5000));
+    flush_outbox(bench->outbox);
     set_result(script, FW_OK);
-    assert_true(fw_dispatcher_drain(dispatcher, 5000));
-    assert_int_equal(fw_dispatcher_destroy(dispatcher, 1000), FW_OK);
-    assert_int_equal(script->taken_count, 5);
-    assert_string_equal(script->taken[4], last);
-    free_script(script);
+    assert_int_equal(fw_outbox_file_open(&file, bench->outbox->path, false, NULL), FW_OK);
+    assert_int_equal(fw_outbox_file_retry(file, &(struct fw_outbox_query){0}, &count, NULL), FW_OK);
+    fw_outbox_file_close(file);
+    assert_int_equal(count, 1);
+    await_taken(script, 1);
+    free_dispatch_bench(bench);
 }
 
 static void a_peer_is_left_alone_as_long_as_it_asks(void **state)
 {
     struct script *script = new_script(FW_EIO, 0);
-    struct fw_dispatcher *dispatcher;
+    struct dispatch_bench *bench;
     (void)state;
 
     script->retry_after_ms = 60000;
-    dispatcher = dispatcher_of(FW_DELIVERY_ALL, 0, 10, &script, 1);
-    post(dispatcher, "x");
+    bench = started(FW_DELIVERY_ALL, 0, &script, 1);
+    post(bench, "x");
     await_attempts(script, 1);
-    assert_false(fw_dispatcher_drain(dispatcher, 800)); // its backoff alone would be 0.25 s at most
-    assert_int_equal(fw_dispatcher_destroy(dispatcher, 1000), FW_OK);
+    assert_false(drain(bench, 800)); // its backoff alone would be 0.25 s at most
     assert_int_equal(script->attempts, 1);
-    free_script(script);
+    free_dispatch_bench(bench);
 }
+
+// Fallback
 
 static void the_fallback_is_not_asked_while_the_first_confirms(void **state)
 {
     struct script *scripts[2] = {new_script(FW_OK, 2), new_script(FW_OK, 0)};
-    struct fw_dispatcher *dispatcher = dispatcher_of(FW_DELIVERY_FALLBACK, 5000, 1000, scripts, 2);
+    struct dispatch_bench *bench = started(FW_DELIVERY_FALLBACK, 8000, scripts, 2);
     (void)state;
 
     for (int i = 0; i < 50; i++)
-        post(dispatcher, "x");
-    assert_true(fw_dispatcher_drain(dispatcher, 4000));
-    assert_int_equal(fw_dispatcher_destroy(dispatcher, 1000), FW_OK);
+        post(bench, "x");
+    assert_true(drain(bench, 7000));
     assert_int_equal(scripts[0]->taken_count, 50);
     assert_int_equal(scripts[1]->attempts, 0);
-    free_script(scripts[0]);
-    free_script(scripts[1]);
+    free_dispatch_bench(bench);
 }
 
 static void the_fallback_takes_over_after_its_time_and_only_once(void **state)
 {
     struct script *scripts[2] = {new_script(FW_ECONNECT, 0), new_script(FW_OK, 0)};
-    struct fw_dispatcher *dispatcher = dispatcher_of(FW_DELIVERY_FALLBACK, 300, 1000, scripts, 2);
+    struct dispatch_bench *bench = started(FW_DELIVERY_FALLBACK, 600, scripts, 2);
     int64_t began_us = fw_monotonic_us();
     (void)state;
 
     for (int i = 0; i < 10; i++)
-        post(dispatcher, "x");
-    assert_int_equal(status_of(dispatcher, 1).waiting, 0); // not due to it yet
-    assert_true(fw_dispatcher_drain(dispatcher, 5000));
-    assert_true(fw_monotonic_us() - began_us >= 300 * FW_US_PER_MS);
+        post(bench, "x");
+    assert_int_equal(status_of(bench, 1).waiting, 0); // not due to it yet
+    assert_true(drain(bench, 5000));
+    assert_true(fw_monotonic_us() - began_us >= 590 * FW_US_PER_MS);
     set_result(scripts[0], FW_OK);
     nap_ms(500);
-    assert_int_equal(fw_dispatcher_destroy(dispatcher, 1000), FW_OK);
-    assert_int_equal(scripts[0]->taken_count, 0); // what the second took is not sent to the first
+    assert_int_equal(taken(scripts[0]), 0); // what the second took is not sent to the first
     assert_int_equal(scripts[1]->taken_count, 10);
-    free_script(scripts[0]);
-    free_script(scripts[1]);
+    free_dispatch_bench(bench);
+}
+
+static void after_a_restart_the_first_has_its_time_again(void **state)
+{
+    struct script *scripts[2] = {new_script(FW_ECONNECT, 0), new_script(FW_ECONNECT, 0)};
+    struct dispatch_bench *bench = started(FW_DELIVERY_FALLBACK, 1500, scripts, 2);
+    int64_t began_us;
+    (void)state;
+
+    post(bench, "x");
+    await_attempts(scripts[1], 1);
+    stop_dispatcher(bench);
+    close_outbox(bench->outbox);
+    set_result(scripts[1], FW_OK);
+    began_us = fw_monotonic_us();
+    start_dispatcher(bench);
+    await_taken(scripts[1], 1);
+    assert_true(fw_monotonic_us() - began_us >= 1490 * FW_US_PER_MS);
+    free_dispatch_bench(bench);
 }
 
 static void an_attempt_that_hangs_is_overtaken(void **state)
 {
     struct script *scripts[2] = {new_script(FW_OK, 60000), new_script(FW_OK, 0)};
-    struct fw_dispatcher *dispatcher = dispatcher_of(FW_DELIVERY_FALLBACK, 200, 1000, scripts, 2);
+    struct dispatch_bench *bench = started(FW_DELIVERY_FALLBACK, 200, scripts, 2);
     struct fw_sink_status status;
     (void)state;
 
-    post(dispatcher, "x");
-    assert_true(fw_dispatcher_drain(dispatcher, 5000));
-    status = status_of(dispatcher, 0);
+    post(bench, "x");
+    assert_true(drain(bench, 5000));
+    status = status_of(bench, 0);
     assert_int_equal(status.state, FW_SINK_RETRYING);
     assert_non_null(strstr(status.last_error, "200 ms"));
-    assert_int_equal(fw_dispatcher_destroy(dispatcher, 1000), FW_OK);
     assert_int_equal(scripts[0]->taken_count, 0);
     assert_int_equal(scripts[1]->taken_count, 1);
-    free_script(scripts[0]);
-    free_script(scripts[1]);
+    free_dispatch_bench(bench);
 }
 
 static void the_first_gets_it_after_all_when_the_fallback_fails_too(void **state)
 {
     struct script *scripts[2] = {new_script(FW_ECONNECT, 0), new_script(FW_ECONNECT, 0)};
-    struct fw_dispatcher *dispatcher = dispatcher_of(FW_DELIVERY_FALLBACK, 100, 1000, scripts, 2);
+    struct dispatch_bench *bench = started(FW_DELIVERY_FALLBACK, 100, scripts, 2);
     (void)state;
 
-    post(dispatcher, "x");
+    post(bench, "x");
     await_attempts(scripts[1], 1);
     set_result(scripts[0], FW_OK);
-    assert_true(fw_dispatcher_drain(dispatcher, 8000));
-    assert_int_equal(fw_dispatcher_destroy(dispatcher, 1000), FW_OK);
+    assert_true(drain(bench, 8000));
     assert_int_equal(scripts[0]->taken_count, 1);
-    free_script(scripts[0]);
-    free_script(scripts[1]);
+    free_dispatch_bench(bench);
 }
 
 static void what_the_first_rejects_goes_to_the_fallback_at_once(void **state)
 {
     struct script *scripts[2] = {new_script(FW_EREJECTED, 0), new_script(FW_OK, 0)};
-    struct fw_dispatcher *dispatcher = dispatcher_of(FW_DELIVERY_FALLBACK, 60000, 10, scripts, 2);
+    struct dispatch_bench *bench = started(FW_DELIVERY_FALLBACK, 60000, scripts, 2);
     (void)state;
 
-    post(dispatcher, "x");
-    assert_true(fw_dispatcher_drain(dispatcher, 5000));
+    post(bench, "x");
+    assert_true(drain(bench, 5000));
     assert_int_equal(taken(scripts[1]), 1);
     set_result(scripts[1], FW_EREJECTED);
-    post(dispatcher, "x");
-    assert_true(fw_dispatcher_drain(dispatcher, 5000)); // both rejected it: given up
-    assert_int_equal(status_of(dispatcher, 0).rejected, 2);
-    assert_int_equal(status_of(dispatcher, 1).rejected, 1);
-    assert_int_equal(fw_dispatcher_destroy(dispatcher, 1000), FW_OK);
-    free_script(scripts[0]);
-    free_script(scripts[1]);
+    post(bench, "x");
+    assert_true(drain(bench, 5000)); // both rejected it: given up
+    assert_int_equal(status_of(bench, 0).rejected, 2);
+    assert_int_equal(status_of(bench, 0).dead, 1);
+    assert_int_equal(status_of(bench, 1).rejected, 1);
+    assert_int_equal(status_of(bench, 1).dead, 0);
+    free_dispatch_bench(bench);
 }
 
-// The poster of one camera's events, and their ids in order.
-struct poster {
-    struct fw_dispatcher *dispatcher;
-    char camera[8];
-    char ids[200][37];
-};
-
-static void post_many(void *opaque)
+// The first rejects thousands while the second is away: the window stays small, what the first does
+// take goes on, and the second gets the rest in order.
+static void rejections_for_an_absent_fallback_do_not_block_the_first(void **state)
 {
-    struct poster *poster = opaque;
-
-    for (int i = 0; i < 200; i++) {
-        struct fw_event *event = event_of(poster->camera, 1);
-        strcpy(poster->ids[i], event->id);
-        (void)fw_dispatcher_post(poster->dispatcher, event);
-        fw_event_unref(event);
-    }
-}
-
-static int times_taken(const struct script *script, const char *id, int *at)
-{
-    int times = 0;
-
-    for (int i = 0; i < script->taken_count; i++) {
-        if (strcmp(script->taken[i], id) == 0) {
-            *at = i;
-            times++;
-        }
-    }
-    return times;
-}
-
-static void check_poster(const struct poster *poster, struct script *const *scripts)
-{
-    int last[2] = {-1, -1};
-
-    for (int i = 0; i < 200; i++) {
-        int at[2] = {0, 0};
-        int first = times_taken(scripts[0], poster->ids[i], &at[0]);
-        int second = times_taken(scripts[1], poster->ids[i], &at[1]);
-        assert_int_equal(first + second, 1);
-        for (int s = 0; s < 2; s++) {
-            if ((s == 0 ? first : second) == 0)
-                continue;
-            assert_true(at[s] > last[s]);
-            last[s] = at[s];
-        }
-    }
-}
-
-// Four cameras post while the first sink comes and goes: each event is confirmed by exactly one
-// sink, and each sink has each camera's in order.
-static void no_event_is_confirmed_twice_or_lost(void **state)
-{
-    struct script *scripts[2] = {new_script(FW_OK, 1), new_script(FW_OK, 1)};
-    struct fw_dispatcher *dispatcher = dispatcher_of(FW_DELIVERY_FALLBACK, 60, 4000, scripts, 2);
-    struct poster *posters = calloc(4, sizeof(*posters));
-    struct fw_thread *threads[4];
+    enum { EVENTS = 6000 };
+    struct script *scripts[2] = {new_script(FW_OK, 0), new_script(FW_ECONNECT, 0)};
+    struct dispatch_bench *bench = new_dispatch_bench(FW_DELIVERY_FALLBACK, scripts, 2);
+    char(*ids)[37] = calloc(EVENTS, sizeof(*ids));
+    int at;
     (void)state;
 
-    assert_non_null(posters);
-    for (int i = 0; i < 4; i++) {
-        posters[i].dispatcher = dispatcher;
-        snprintf(posters[i].camera, sizeof(posters[i].camera), "cam%d", i);
-        assert_int_equal(fw_thread_start(&threads[i], "poster", NULL, post_many, &posters[i]),
-                         FW_OK);
+    assert_non_null(ids);
+    scripts[0]->reject_camera = "bad";
+    bench->options.fallback_after_ms = 3600000;
+    bench->max_batch = 16;
+    start_dispatcher(bench);
+    for (int i = 0; i < EVENTS; i++) {
+        post_quiet(bench->outbox, i % 100 == 99 ? "good" : "bad", ids[i]);
+        if (i % 1000 == 999)
+            flush_outbox(bench->outbox);
     }
-    for (int i = 0; i < 8; i++) {
-        set_result(scripts[i & 1], i & 2 ? FW_OK : FW_ECONNECT);
-        nap_ms(60);
-    }
-    set_result(scripts[0], FW_OK);
+    await_taken(scripts[0], EVENTS / 100);
     set_result(scripts[1], FW_OK);
-    for (int i = 0; i < 4; i++)
-        assert_int_equal(fw_thread_join(threads[i], -1), FW_OK);
-    assert_true(fw_dispatcher_drain(dispatcher, 30000));
-    assert_int_equal(fw_dispatcher_destroy(dispatcher, 1000), FW_OK);
-    print_message("the first took %d, the second %d\n", scripts[0]->taken_count,
-                  scripts[1]->taken_count);
-    for (int i = 0; i < 4; i++)
-        check_poster(&posters[i], scripts);
-    free(posters);
-    free_script(scripts[0]);
-    free_script(scripts[1]);
+    assert_true(drain(bench, 60000));
+    assert_int_equal(scripts[0]->taken_count, EVENTS / 100);
+    assert_int_equal(scripts[1]->taken_count, EVENTS - EVENTS / 100);
+    at = 0;
+    for (int i = 0; i < EVENTS; i++)
+        if (i % 100 != 99)
+            assert_string_equal(scripts[1]->taken[at++], ids[i]);
+    free(ids);
+    free_dispatch_bench(bench);
 }
+
+// Pictures
+
+struct gallery {
+    atomic_int state;
+    atomic_int asked;
+};
+
+static enum fw_picture_state gallery_state(void *opaque, const char *key)
+{
+    struct gallery *gallery = opaque;
+
+    (void)key;
+    atomic_fetch_add(&gallery->asked, 1);
+    return (enum fw_picture_state)atomic_load(&gallery->state);
+}
+
+static char *gallery_url(void *opaque, const char *key)
+{
+    char *url = malloc(strlen(key) + 16);
+    (void)opaque;
+
+    if (url != NULL)
+        sprintf(url, "http://now/%s", key);
+    return url;
+}
+
+static int gallery_read(void *opaque, const char *key, uint8_t **data, size_t *length)
+{
+    (void)opaque;
+    (void)key;
+    *data = malloc(3);
+    if (*data == NULL)
+        return FW_ENOMEM;
+    memcpy(*data, "abc", 3);
+    *length = 3;
+    return FW_OK;
+}
+
+static void post_pictured(struct dispatch_bench *bench, const char *camera)
+{
+    static const struct fw_event_snapshot snapshot = {
+        .state = "pending",
+        .full = {.key = "a/b.jpg", .url = "http://h/", .sha256 = "00", .width = 9, .height = 8}};
+    struct fw_event_input input = input_of(camera, 7);
+    struct fw_event *event;
+
+    input.snapshot = &snapshot;
+    event = fw_event_create(&input);
+    assert_non_null(event);
+    assert_int_equal(fw_outbox_post(bench->outbox->outbox, event), FW_OK);
+    fw_event_unref(event);
+}
+
+static struct dispatch_bench *bench_with(struct gallery *gallery, struct fw_picture_source *source,
+                                         struct script **script, int64_t wait_ms)
+{
+    struct dispatch_bench *bench;
+
+    *script = new_script(FW_OK, 0);
+    bench = new_dispatch_bench(FW_DELIVERY_ALL, script, 1);
+    atomic_init(&gallery->state, FW_PICTURE_PENDING);
+    atomic_init(&gallery->asked, 0);
+    *source = (struct fw_picture_source){
+        .opaque = gallery, .state = gallery_state, .url = gallery_url, .read = gallery_read};
+    bench->options.pictures = source;
+    bench->options.snapshot_wait_ms = wait_ms;
+    return bench;
+}
+
+static void an_event_waits_for_its_pictures_and_so_does_its_camera(void **state)
+{
+    struct gallery gallery;
+    struct fw_picture_source source;
+    struct script *script;
+    struct dispatch_bench *bench = bench_with(&gallery, &source, &script, 60000);
+    (void)state;
+
+    start_dispatcher(bench);
+    post_pictured(bench, "x");
+    post(bench, "x");
+    post(bench, "y");
+    await_taken(script, 1);
+    nap_ms(200);
+    assert_int_equal(taken(script), 1);
+    assert_string_equal(script->cameras[0], "y");      // others go on
+    fw_dispatcher_pictures_changed(bench->dispatcher); // of another event
+    nap_ms(100);
+    assert_int_equal(taken(script), 1);
+    atomic_store(&gallery.state, FW_PICTURE_STORED);
+    fw_dispatcher_pictures_changed(bench->dispatcher);
+    assert_true(drain(bench, 5000));
+    assert_int_equal(taken(script), 3);
+    assert_string_equal(script->cameras[1], "x");
+    free_dispatch_bench(bench);
+}
+
+static void pictures_that_failed_are_not_waited_for(void **state)
+{
+    struct gallery gallery;
+    struct fw_picture_source source;
+    struct script *script;
+    struct dispatch_bench *bench = bench_with(&gallery, &source, &script, 60000);
+    (void)state;
+
+    start_dispatcher(bench);
+    post_pictured(bench, "x");
+    flush_outbox(bench->outbox);
+    nap_ms(100);
+    assert_int_equal(taken(script), 0);
+    atomic_store(&gallery.state, FW_PICTURE_FAILED);
+    fw_dispatcher_pictures_changed(bench->dispatcher);
+    assert_true(drain(bench, 5000));
+    free_dispatch_bench(bench);
+}
+
+static void an_event_goes_without_its_pictures_when_they_take_too_long(void **state)
+{
+    struct gallery gallery;
+    struct fw_picture_source source;
+    struct script *script;
+    struct dispatch_bench *bench = bench_with(&gallery, &source, &script, 700);
+    int64_t began_us;
+    (void)state;
+
+    start_dispatcher(bench);
+    began_us = fw_monotonic_us();
+    post_pictured(bench, "x");
+    assert_true(drain(bench, 5000));
+    assert_true(fw_monotonic_us() - began_us >= 690 * FW_US_PER_MS);
+    assert_non_null(strstr(script->last_body, "\"pending\""));
+    assert_non_null(strstr(script->last_body, "http://now/a/b.jpg"));
+    free_dispatch_bench(bench);
+}
+
+static void a_sink_that_embeds_pictures_needs_no_upload(void **state)
+{
+    struct gallery gallery;
+    struct fw_picture_source source;
+    struct script *script;
+    struct dispatch_bench *bench = bench_with(&gallery, &source, &script, 60000);
+    (void)state;
+
+    bench->embeds = true;
+    start_dispatcher(bench);
+    post_pictured(bench, "x");
+    assert_true(drain(bench, 5000));
+    assert_non_null(strstr(script->last_body, "YWJj"));
+    free_dispatch_bench(bench);
+}
+
+// Idle
+
+static void a_sink_with_nothing_to_do_is_looked_after(void **state)
+{
+    struct script *script = new_script(FW_OK, 0);
+    struct dispatch_bench *bench = new_dispatch_bench(FW_DELIVERY_ALL, &script, 1);
+    int idles;
+    (void)state;
+
+    bench->has_idle = true;
+    script->idle_result = FW_ECONNECT;
+    start_dispatcher(bench);
+    for (int i = 0; i < 200 && status_of(bench, 0).state == FW_SINK_OK; i++)
+        nap_ms(25);
+    assert_int_equal(status_of(bench, 0).state, FW_SINK_RETRYING);
+    assert_string_equal(status_of(bench, 0).last_error, "the connection is lost");
+    pthread_mutex_lock(&script->mutex);
+    script->idle_result = FW_OK;
+    pthread_mutex_unlock(&script->mutex);
+    for (int i = 0; i < 200 && status_of(bench, 0).state != FW_SINK_OK; i++)
+        nap_ms(25);
+    assert_int_equal(status_of(bench, 0).state, FW_SINK_OK);
+    nap_ms(2200);
+    pthread_mutex_lock(&script->mutex);
+    idles = script->idles;
+    pthread_mutex_unlock(&script->mutex);
+    assert_in_range(idles, 3, 12); // about once a second
+    free_dispatch_bench(bench);
+}
+
+// Ends
 
 static void a_stop_ends_an_attempt_at_once(void **state)
 {
     struct script *script = new_script(FW_OK, 60000);
-    struct fw_dispatcher *dispatcher = dispatcher_of(FW_DELIVERY_ALL, 0, 10, &script, 1);
+    struct dispatch_bench *bench = started(FW_DELIVERY_ALL, 0, &script, 1);
     int64_t began_us;
     (void)state;
 
-    post(dispatcher, "x");
+    post(bench, "x");
     await_attempts(script, 1);
     began_us = fw_monotonic_us();
-    assert_int_equal(fw_dispatcher_destroy(dispatcher, 2000), FW_OK);
+    stop_dispatcher(bench);
     assert_true(fw_monotonic_us() - began_us < FW_US_PER_S);
     assert_int_equal(script->closed, 1);
-    free_script(script);
+    free_dispatch_bench(bench);
 }
 
 // What is left behind stays reachable, so that leak checkers see it is no accident.
 static struct fw_dispatcher *left_behind;
+static struct script *left_script;
 
 static void a_sink_that_does_not_return_is_left_behind(void **state)
 {
     struct script *script = new_script(FW_OK, 1500);
+    struct dispatch_bench *bench;
     int64_t began_us;
     (void)state;
 
     script->ignores_cancel = true;
-    left_behind = dispatcher_of(FW_DELIVERY_ALL, 0, 10, &script, 1);
-    post(left_behind, "x");
+    left_script = script;
+    bench = started(FW_DELIVERY_ALL, 0, &script, 1);
+    post(bench, "x");
     await_attempts(script, 1);
+    left_behind = bench->dispatcher;
     began_us = fw_monotonic_us();
     assert_int_equal(fw_dispatcher_destroy(left_behind, 100), FW_ETIMEDOUT);
     assert_true(fw_monotonic_us() - began_us < FW_US_PER_S);
     assert_int_equal(script->closed, 0);
-    nap_ms(2000); // it ends by itself, using nothing that was freed
+    bench->dispatcher = NULL;
+    bench->count = 0;
+    free_dispatch_bench(bench); // the outbox, too
+    nap_ms(2000);               // it ends by itself, using nothing that was freed
     assert_int_equal(taken(script), 1);
 }
 
 static void no_sinks_and_no_dispatcher_are_fine(void **state)
 {
-    struct fw_dispatcher *dispatcher = dispatcher_of(FW_DELIVERY_FALLBACK, 100, 10, NULL, 0);
+    struct dispatch_bench *bench = started(FW_DELIVERY_FALLBACK, 100, NULL, 0);
+    struct script *script = new_script(FW_OK, 0);
+    struct fw_sink *sink;
     (void)state;
 
-    post(dispatcher, "x");
-    assert_true(fw_dispatcher_drain(dispatcher, 0));
-    assert_int_equal(fw_dispatcher_status(dispatcher, NULL, 0), 0);
-    assert_int_equal(fw_dispatcher_destroy(dispatcher, 0), FW_OK);
+    post(bench, "x");
+    assert_true(drain(bench, 5000));
+    assert_int_equal(fw_dispatcher_status(bench->dispatcher, NULL, 0), 0);
+    stop_dispatcher(bench);
     assert_int_equal(fw_dispatcher_destroy(NULL, 0), FW_OK);
+    sink = sink_of(script, "first", 1, false, false);
+    assert_null(fw_dispatcher_create(&bench->options, &sink, 1)); // the outbox knows none
+    assert_int_equal(script->closed, 1);
+    free_script(script);
+    free_dispatch_bench(bench);
 }
 
-int run_dispatcher_tests(void)
+int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_sink_gets_every_event_in_order),
+        cmocka_unit_test(what_waits_goes_in_batches),
+        cmocka_unit_test(of_a_batch_that_fails_only_the_rest_is_tried_again),
         cmocka_unit_test(a_sink_that_is_away_delays_no_other_and_gets_all_later),
+        cmocka_unit_test(what_waits_is_delivered_after_a_restart),
         cmocka_unit_test(a_refusal_of_us_holds_and_loses_nothing),
-        cmocka_unit_test(a_rejected_event_is_given_up_and_the_next_one_goes),
-        cmocka_unit_test(the_oldest_goes_when_too_many_wait),
+        cmocka_unit_test(a_rejected_event_is_a_dead_letter_and_the_next_one_goes),
+        cmocka_unit_test(a_dead_letter_that_is_retried_is_delivered),
         cmocka_unit_test(a_peer_is_left_alone_as_long_as_it_asks),
         cmocka_unit_test(the_fallback_is_not_asked_while_the_first_confirms),
         cmocka_unit_test(the_fallback_takes_over_after_its_time_and_only_once),
+        cmocka_unit_test(after_a_restart_the_first_has_its_time_again),
         cmocka_unit_test(an_attempt_that_hangs_is_overtaken),
         cmocka_unit_test(the_first_gets_it_after_all_when_the_fallback_fails_too),
         cmocka_unit_test(what_the_first_rejects_goes_to_the_fallback_at_once),
-        cmocka_unit_test(no_event_is_confirmed_twice_or_lost),
+        cmocka_unit_test(rejections_for_an_absent_fallback_do_not_block_the_first),
+        cmocka_unit_test(an_event_waits_for_its_pictures_and_so_does_its_camera),
+        cmocka_unit_test(pictures_that_failed_are_not_waited_for),
+        cmocka_unit_test(an_event_goes_without_its_pictures_when_they_take_too_long),
+        cmocka_unit_test(a_sink_that_embeds_pictures_needs_no_upload),
+        cmocka_unit_test(a_sink_with_nothing_to_do_is_looked_after),
         cmocka_unit_test(a_stop_ends_an_attempt_at_once),
         cmocka_unit_test(a_sink_that_does_not_return_is_left_behind),
         cmocka_unit_test(no_sinks_and_no_dispatcher_are_fine),
     };
+    int failed = cmocka_run_group_tests_name("dispatcher", tests, NULL, NULL);
 
-    return cmocka_run_group_tests_name("dispatcher", tests, NULL, NULL);
+    return failed + run_dispatcher_property_tests();
 }

@@ -168,7 +168,6 @@ static const struct {
                                                  "this version; leave it out, or write false"},
     {CAMERA(", \"privacy\": {\"areas\": [{}]}"),
      "t.json:1:60: cameras[0].privacy.areas is not ..."},
-    {CAMERA(", \"zones\": [{}]"), "t.json:1:48: cameras[0].zones is not in this version; ..."},
     {CAMERA(", \"ffmpeg_output\": \"srt://h:1\""),
      "t.json:1:65: cameras[0].ffmpeg_output can't be published to in this version; ..."},
     {CAMERA(", \"publish\": {\"outputs\": [\"a.flv\", \"whip://h\"]}"),
@@ -176,30 +175,74 @@ static const struct {
     {CAMERA(", \"alerts\": {\"delivery\": \"all\"}"),
      "t.json:1:59: cameras[0].alerts.delivery can't differ from camera to camera; set "
      "alerts.delivery"},
-    {ROOT("\"backend\": {\"hmac_secret_file\": \"/etc/hostname\"}"),
-     "t.json:1:14: backend.hmac_secret_file is not in this version; leave it out"},
-    {ROOT("\"backend\": {\"embed_snapshot\": true}"),
-     "t.json:1:14: backend.embed_snapshot is not in this version; ..."},
     {ROOT("\"web\": {\"users_file\": \"u\"}"), "t.json:1:10: web.users_file is not in this ..."},
     {ROOT("\"web\": {\"listen\": \"0.0.0.0:8080\"}"),
      "t.json:1:20: web.listen is no loopback address with a port; write \"127.0.0.1:8080\" ..."},
     {ROOT("\"web\": {\"listen\": \"127.0.0.1\"}"), "t.json:1:20: web.listen is no loopback ..."},
     {ROOT("\"web\": {\"listen\": \"127.0.0.1.evil.example:80\"}"),
      "t.json:1:20: web.listen is ..."},
-    {ROOT("\"s3\": {\"enabled\": true}"), "t.json:1:20: s3.enabled is true, but S3 is not in this "
-                                          "version; set local_mocks.use_mock_s3 to true ..."},
-    {ROOT("\"mq\": {\"url\": \"amqp://h/\"}"), "t.json:1:16: mq.url is set, but this version ..."},
-    {ROOT("\"mq\": {\"type\": \"redis\"}"), "t.json:1:17: mq.type is set, but this version ..."},
+    // Zones.
+    {CAMERA(", \"zones\": {}"),
+     "t.json:1:57: cameras[0].zones is an object; write a list, [ ... ]"},
+    {CAMERA(", \"zones\": [{\"points\": [[0, 0], [1, 0], [1, 1]]}]"),
+     "t.json:1:58: cameras[0].zones[0] has no \"name\"; ..."},
+    {CAMERA(", \"zones\": [{\"name\": \"z\"}]"),
+     "t.json:1:58: cameras[0].zones[0] has no \"points\"; ..."},
+    {CAMERA(", \"zones\": [{\"name\": \"z\", \"points\": [[0, 0], [1, 0]]}]"),
+     "t.json:1:82: cameras[0].zones[0].points is no polygon; write a list of 3 to 64 corners ..."},
+    {CAMERA(", \"zones\": [{\"name\": \"z\", \"points\": [[0, 0], [1, 0], [1, 1.5]]}]"),
+     "t.json:1:82: cameras[0].zones[0].points is no polygon; ..."},
+    {CAMERA(", \"zones\": [{\"name\": \"z\", \"points\": [[0, 0], [1, 0], [1]]}]"),
+     "t.json:1:82: cameras[0].zones[0].points is no polygon; ..."},
+    {CAMERA(", \"zones\": [{\"name\": \"z\", \"type\": \"both\", \"points\": [[0, 0], [1, 0], "
+            "[1, 1]]}]"),
+     "t.json:1:80: cameras[0].zones[0].type is \"both\"; write \"include\" or \"exclude\""},
+    {CAMERA(
+         ", \"zones\": [{\"name\": \"z\", \"points\": [[0, 0], [1, 0], [1, 1]]}, {\"name\": \"z\", "
+         "\"points\": [[0, 0], [1, 0], [1, 1]]}]"),
+     "t.json:1:118: cameras[0].zones[1].name is that of another zone too; ..."},
+    {CAMERA(
+         ", \"zones\": [{\"nam\": \"z\", \"name\": \"z\", \"points\": [[0, 0], [1, 0], [1, 1]]}]"),
+     "t.json:1:59: cameras[0].zones[0].nam is no known key; did you mean \"name\"?"},
+    // Hours.
+    {ROOT("\"alerts\": {\"schedule\": \"mon 08:00-09:00\"}"),
+     "t.json:1:25: alerts.schedule is a string; write a list of days and hours, for example ..."},
+    {ROOT("\"alerts\": {\"schedule\": [\"mon 08:00-09:00\", \"someday\"]}"),
+     "t.json:1:45: alerts.schedule[1] ..."},
+    {CAMERA(", \"alerts\": {\"schedule\": [\"mon 08:00-09:00\"], \"time_zone\": \"Mars/Base\"}"),
+     "t.json:1:58: cameras[0].alerts ..."},
+    // Brokers and S3.
+    {ROOT("\"mq\": {\"url\": \"http://h/\"}"),
+     "t.json:1:16: mq.url is no address of a sink of type \"rabbitmq\"; write one that begins with "
+     "amqp:// or amqps://"},
+    {ROOT("\"mq\": {\"type\": \"rabbitmq\", \"url\": \"redis://h/\"}"),
+     "t.json:1:36: mq.url is no address of a sink of type \"rabbitmq\"; ..."},
+    {ROOT("\"mq\": {\"url\": \"amqp:///\"}"), "t.json:1:16: mq.url ..."},
+    {ROOT("\"mq\": {\"url\": \"amqps://h/\", \"key_file\": \"k.pem\"}"),
+     "t.json:1:42: mq.key_file is half of a pair; give both certificate_file and key_file"},
+    {ROOT("\"s3\": {\"enabled\": true, \"access_key\": \"a\", \"secret_key\": \"b\"}"),
+     "t.json:1:8: s3 has no \"bucket\"; name the bucket that snapshots go to"},
+    {ROOT("\"s3\": {\"enabled\": true, \"bucket\": \"b\", \"access_key\": \"a\"}"),
+     "t.json:1:8: s3 has no keys; ..."},
+    {ROOT("\"s3\": {\"enabled\": true, \"bucket\": \"b\", \"access_key\": \"a\", \"secret_key\": "
+          "\"b\", \"endpoint_url\": \"minio:9000\"}"),
+     "t.json:1:95: s3.endpoint_url is no http:// or https:// address; ..."},
+    {ROOT("\"s3\": {\"prefix\": \"/faces\"}"),
+     "t.json:1:19: s3.prefix is no beginning of keys: ..."},
+    {ROOT("\"s3\": {\"prefix\": \"a/../b\"}"),
+     "t.json:1:19: s3.prefix is no beginning of keys: ..."},
     // Alerts' places.
-    {ROOT("\"backend_alert_url\": \"ftp://h/\""),
-     "t.json:1:23: backend_alert_url is no http:// or https:// address; ..."},
+    {ROOT("\"backend_alert_url\": \"ftp://h/\""), "t.json:1:23: backend_alert_url is no address of "
+                                                  "a sink of type \"http\"; write one that begins "
+                                                  "with http:// or https://"},
     {ROOT("\"sinks\": [{\"name\": \"mq\", \"type\": \"file\", \"path\": \"x\"}]"),
      "t.json:1:21: sinks[0].name is taken by the common sink of this name; choose another"},
     {ROOT("\"sinks\": [{\"name\": \"x\", \"type\": \"file\"}]"),
      "t.json:1:12: sinks[0] has no \"path\"; name the file that alerts go to"},
     {ROOT("\"sinks\": [{\"name\": \"x\", \"type\": \"redis\"}]"),
-     "t.json:1:34: sinks[0].type is \"redis\", which is not in this version; write \"file\" or "
-     "\"http\""},
+     "t.json:1:12: sinks[0] has no \"url\"; give the address that alerts go to"},
+    {ROOT("\"sinks\": [{\"name\": \"x\", \"type\": \"mqtt\", \"url\": \"amqp://h\"}]"),
+     "t.json:1:49: sinks[0].url is no address of a sink of type \"mqtt\"; ..."},
     // Two cameras, one output.
     {"{\"cameras\": [{\"id\": \"a\", \"rtsp\": \"x\", \"ffmpeg_output\": \"rtmp://h/o\"},\n"
      "{\"id\": \"b\", \"rtsp\": \"x\", \"publish\": {\"outputs\": [\"rtmp://h/o\"]}}]}",
@@ -252,10 +295,6 @@ static const struct {
      "t.json:1:2: warning: colour is no known key and ignored; remove it, or begin its name with "
      "\"_\" to keep it as a comment"},
     {CAMERA(", \"vendor\": {\"rtsp\": 5}"), "t.json:1:48: warning: cameras[0].vendor is no ..."},
-    {ROOT("\"alerts\": {\"cooldown_s\": 5}"),
-     "t.json:1:13: warning: alerts.cooldown_s has no effect in this version; ..."},
-    {ROOT("\"alerts\": {\"snapshot_wait_s\": 5}"),
-     "t.json:1:13: warning: alerts.snapshot_wait_s has ..."},
     {ROOT("\"models\": {\"caffemodel\": \"c\"}"),
      "t.json:1:27: warning: models.caffemodel is not used, because res10 needs both ..."},
     {CAMERA(", \"test_video\": \"a.mp4\""), "t.json:1:62: warning: cameras[0].test_video is played "
@@ -459,6 +498,86 @@ static void sinks_of_ones_own(void **state)
     unload(&l);
 }
 
+static void a_broker_of_any_kind_comes_first(void **state)
+{
+    (void)state;
+    struct load l;
+    load(&l,
+         ROOT("\"mq\": {\"url\": \"redis://h/2\", \"username\": \"u\", \"password\": \"MQCANARY\", "
+              "\"routing_key\": \"f:{camera_id}\", \"max_length\": 5, \"timeout_s\": 3}, "
+              "\"backend_alert_url\": \"http://h/\", \"backend\": {\"embed_snapshot\": true, "
+              "\"hmac_secret\": \"HMCANARY\"}, \"sinks\": [{\"name\": \"x\", \"type\": "
+              "\"mqtt\", \"url\": \"mqtts://h\", \"home_assistant\": true, \"tls_verify\": "
+              "false}]"));
+    assert_int_equal(l.diagnostics.count, 0);
+    assert_int_equal(l.config->sink_count, 3);
+    const struct fw_sink_config *sinks = l.config->sinks;
+    assert_string_equal(sinks[0].name, "mq");
+    assert_string_equal(sinks[0].type, "redis"); // told by the address
+    assert_string_equal(sinks[0].url->username, "u");
+    assert_string_equal(fw_secret_reveal(sinks[0].url->password), "MQCANARY");
+    assert_string_equal(sinks[0].routing_key, "f:{camera_id}");
+    assert_int_equal(sinks[0].max_length, 5);
+    assert_int_equal(sinks[0].timeout_ms, 3000);
+    assert_true(sinks[0].tls_verify);
+    assert_string_equal(sinks[1].name, "backend");
+    assert_true(sinks[1].embed_snapshot && sinks[1].tls_verify);
+    assert_string_equal(fw_secret_reveal(sinks[1].hmac_secret), "HMCANARY");
+    assert_true(sinks[2].home_assistant && !sinks[2].tls_verify);
+    assert_string_equal(sinks[2].routing_key, "faces.{camera_id}");
+    unload(&l);
+}
+
+static void zones_and_hours_are_read(void **state)
+{
+    (void)state;
+    struct load l;
+    load(&l,
+         "{\"alerts\": {\"schedule\": [\"mon-fri 18:00-08:00\"], \"time_zone\": \"Europe/Berlin\"},"
+         " \"cameras\": [{\"id\": \"a\", \"rtsp\": \"x\", \"zones\": [{\"name\": \"door\", "
+         "\"points\": [[0, 0], [0.5, 0], [0.5, 1]], \"cooldown_s\": 5, \"min_score\": 0.9}, "
+         "{\"name\": \"tv\", \"type\": \"exclude\", \"points\": [[0.5, 0], [1, 0], [1, 1], "
+         "[0.5, 1]]}]}, {\"id\": \"b\", \"rtsp\": \"y\", \"alerts\": {\"schedule\": []}}]}");
+    assert_int_equal(l.diagnostics.count, 0);
+    const struct fw_camera_config *a = &l.config->cameras[0], *b = &l.config->cameras[1];
+    assert_int_equal(a->zone_count, 2);
+    assert_string_equal(a->zones[0].name, "door");
+    assert_int_equal(a->zones[0].type, FW_ZONE_INCLUDE);
+    assert_int_equal(a->zones[0].point_count, 3);
+    assert_true(a->zones[0].points[2].x == 0.5F && a->zones[0].points[2].y == 1.0F);
+    assert_true(a->zones[0].cooldown_s > 4.9 && a->zones[1].cooldown_s < 0);
+    assert_int_equal(a->zones[1].type, FW_ZONE_EXCLUDE);
+    assert_int_equal(a->zones[1].point_count, 4);
+    assert_int_equal(a->alerts.span_count, 1); // the common ones
+    assert_int_equal(a->alerts.spans[0].days, 31);
+    assert_int_equal(a->alerts.spans[0].from_minute, 18 * 60);
+    assert_string_equal(a->alerts.time_zone, "Europe/Berlin");
+    assert_int_equal(b->alerts.span_count, 0);
+    assert_int_equal(b->zone_count, 0);
+    unload(&l);
+}
+
+static void keys_of_s3_may_come_from_the_environment(void **state)
+{
+    (void)state;
+    struct load l;
+    setenv("AWS_ACCESS_KEY_ID", "AKCANARY", 1);
+    setenv("AWS_SECRET_ACCESS_KEY", "SKCANARY", 1);
+    load(&l, ROOT("\"s3\": {\"enabled\": true, \"bucket\": \"b\"}"));
+    assert_int_equal(l.diagnostics.count, 0);
+    assert_true(l.config->stores_snapshots);
+    assert_string_equal(fw_secret_reveal(l.config->s3.access_key), "AKCANARY");
+    assert_string_equal(fw_secret_reveal(l.config->s3.secret_key), "SKCANARY");
+    assert_null(l.config->s3.session_token);
+    unload(&l);
+    // A key in the file is never mixed with one of the environment.
+    load(&l, ROOT("\"s3\": {\"enabled\": true, \"bucket\": \"b\", \"access_key\": \"own\"}"));
+    assert_int_equal(l.status, FW_EINVAL);
+    unload(&l);
+    unsetenv("AWS_ACCESS_KEY_ID");
+    unsetenv("AWS_SECRET_ACCESS_KEY");
+}
+
 static void the_environment_is_put_in(void **state)
 {
     (void)state;
@@ -518,7 +637,7 @@ static const char *const leaky[] = {
     "{\"cameras\": [{\"id\": \"a\", \"rtsp\": \"x\", \"password\": CANARY}]}",
     "{\"cameras\": [{\"id\": \"a\", \"rtsp\": \"x\", \"password\": \"CANARY}]}",
     "{\"cameras\": [{\"id\": \"a\", \"rtsp\": \"x\", \"ffmpeg_output\": \"srt://u:CANARY@h\"}]}",
-    "{\"cameras\": [{\"id\": \"a\", \"rtsp\": \"x\"}], \"mq\": {\"url\": \"amqp://u:CANARY@h\"}}",
+    "{\"cameras\": [{\"id\": \"a\", \"rtsp\": \"x\"}], \"mq\": {\"url\": \"http://u:CANARY@h\"}}",
     "{\"cameras\": [{\"id\": \"a\", \"rtsp\": \"x\"}], \"s3\": {\"secret_kye\": \"CANARY\"}}",
     "{\"cameras\": [{\"id\": \"a\", \"rtsp\": \"x\", \"transport\": \"${FW_TEST_HIDDEN}\"}]}",
     "{\"cameras\": [{\"id\": \"a\", \"rtsp\": \"x\", \"alerts\": {\"confirm\": \"CANARY\"}}]}",
@@ -608,6 +727,9 @@ int main(void)
         cmocka_unit_test(a_model_that_is_named_wins_over_the_older_keys),
         cmocka_unit_test(outputs_begin_with_ffmpeg_output),
         cmocka_unit_test(sinks_of_ones_own),
+        cmocka_unit_test(a_broker_of_any_kind_comes_first),
+        cmocka_unit_test(zones_and_hours_are_read),
+        cmocka_unit_test(keys_of_s3_may_come_from_the_environment),
         cmocka_unit_test(the_environment_is_put_in),
         cmocka_unit_test(a_secret_comes_from_a_file),
         cmocka_unit_test(localhost_is_loopback),

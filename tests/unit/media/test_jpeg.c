@@ -111,6 +111,75 @@ static void test_colours_survive_whatever_their_description(void **state)
     }
 }
 
+// Colour bars of 100 % and 75 % (ITU-R BT.471), and greys down to black: the ends of every scale,
+// where a wrong matrix or range shows most.
+static const int bars[][3] = {
+    {255, 255, 255}, {255, 255, 0}, {0, 255, 255},   {0, 255, 0},   {255, 0, 255}, {255, 0, 0},
+    {0, 0, 255},     {0, 0, 0},     {191, 191, 191}, {191, 191, 0}, {0, 191, 191}, {0, 191, 0},
+    {191, 0, 191},   {191, 0, 0},   {0, 0, 191},     {64, 64, 64},
+};
+
+#define BAR_COUNT ((int)(sizeof(bars) / sizeof(bars[0])))
+
+static uint8_t to_byte(double value)
+{
+    return (uint8_t)fmin(fmax(floor(value + 0.5), 0), 255);
+}
+
+// What a camera makes of a colour (ITU-R BT.601-7 §2.5, BT.709-6 §3).
+static void to_yuv(const struct fw_frame *frame, const int rgb[3], uint8_t yuv[3])
+{
+    double kr = frame->matrix == FW_MATRIX_BT709 ? 0.2126 : 0.299;
+    double kb = frame->matrix == FW_MATRIX_BT709 ? 0.0722 : 0.114;
+    double luma = kr * rgb[0] + (1 - kr - kb) * rgb[1] + kb * rgb[2];
+    double gain = frame->full_range ? 1.0 : 224.0 / 255.0;
+
+    yuv[0] = to_byte(frame->full_range ? luma : 16 + luma * 219.0 / 255.0);
+    yuv[1] = to_byte(128 + gain * (rgb[2] - luma) / (2 * (1 - kb)));
+    yuv[2] = to_byte(128 + gain * (rgb[0] - luma) / (2 * (1 - kr)));
+}
+
+static void paint_bars(struct fw_frame *frame)
+{
+    for (int y = 0; y < frame->height; y++) {
+        for (int x = 0; x < frame->width; x++) {
+            uint8_t yuv[3];
+            to_yuv(frame, bars[x / PATCH_PX], yuv);
+            frame->planes[0][y * frame->strides[0] + x] = yuv[0];
+            for (int i = 0; i < 2 && x % 2 == 0 && y % 2 == 0; i++) {
+                int at = frame->format == FW_PIXEL_NV12 ? x + i : x / 2;
+                int plane = frame->format == FW_PIXEL_NV12 ? 1 : 1 + i;
+                frame->planes[plane][y / 2 * frame->strides[plane] + at] = yuv[1 + i];
+            }
+        }
+    }
+}
+
+// The decoder knows nothing of where the picture came from: what it shows is the true colour.
+static void test_colour_bars_come_out_as_the_colours_they_are(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        struct fw_frame *frame =
+            fw_frame_create(i & 1 ? FW_PIXEL_NV12 : FW_PIXEL_I420, PATCH_PX * BAR_COUNT, PATCH_PX);
+        struct fw_frame *back;
+
+        assert_non_null(frame);
+        frame->matrix = i & 2 ? FW_MATRIX_BT709 : FW_MATRIX_BT601;
+        frame->full_range = i & 4;
+        paint_bars(frame);
+        back = round_trip(frame, 95);
+        for (int bar = 0; bar < BAR_COUNT; bar++) {
+            const uint8_t *pixel = back->planes[0] + (ptrdiff_t)(PATCH_PX / 2) * back->strides[0] +
+                                   (ptrdiff_t)3 * (bar * PATCH_PX + PATCH_PX / 2);
+            for (int c = 0; c < 3; c++)
+                assert_near(pixel[2 - c], bars[bar][c], 3);
+        }
+        fw_frame_unref(back);
+        fw_frame_unref(frame);
+    }
+}
+
 static void test_the_last_column_and_row_keep_their_colour(void **state)
 {
     struct fw_frame *frame = make_patches(FW_PIXEL_NV12, 33, 17);
@@ -339,6 +408,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_colours_survive_whatever_their_description),
+        cmocka_unit_test(test_colour_bars_come_out_as_the_colours_they_are),
         cmocka_unit_test(test_the_last_column_and_row_keep_their_colour),
         cmocka_unit_test(test_bgr_goes_in_and_out),
         cmocka_unit_test(test_better_quality_takes_more_bytes),

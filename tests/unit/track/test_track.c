@@ -204,5 +204,6 @@ int main(void)
 
     failed += run_tracker_step_tests();
     failed += run_tracker_tests();
+    failed += run_zone_tests();
     return failed != 0;
 }

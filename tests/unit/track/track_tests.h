@@ -11,5 +11,6 @@
 
 int run_tracker_tests(void);
 int run_tracker_step_tests(void);
+int run_zone_tests(void);
 
 #endif
