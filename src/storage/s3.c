@@ -462,6 +462,8 @@ static CURLcode set_security(CURL *easy, const struct fw_s3_options *options)
         code = curl_easy_setopt(easy, CURLOPT_PASSWORD, fw_secret_reveal(options->secret_key));
     if (code == CURLE_OK && options->ca_file != NULL)
         code = curl_easy_setopt(easy, CURLOPT_CAINFO, options->ca_file);
+    if (code == CURLE_OK && options->ca_file != NULL)
+        code = curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); // else the system's count, too
     if (code == CURLE_OK)
         code = curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, options->tls_verify ? 1L : 0L);
     if (code == CURLE_OK)

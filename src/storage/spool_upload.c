@@ -65,12 +65,13 @@ static void note_stored(struct fw_spool *spool, struct fw_spool_item *item,
         fw_spool_forget(spool, item); // the copy is for the page alone
 }
 
-static void note_rejected(struct fw_spool *spool, struct fw_spool_item *item,
+static void note_rejected(struct fw_spool *spool, struct fw_spool_item *item, int status,
                           const struct fw_error *error, struct fw_spool_telling *telling)
 {
     fw_log_error(spool->options.log, "the picture '%s' is not stored: %s", item->key,
                  error->message);
-    note_well(spool); // it answers
+    if (status == FW_EREJECTED)
+        note_well(spool); // it answers
     spool->failed++;
     fw_spool_tell_later(telling, item);
     if (!fw_spool_move(spool, item, FW_SPOOL_IN_FAILED))
@@ -103,7 +104,7 @@ static void note_outcome(struct fw_spool *spool, struct fw_spool_item *item, uns
     } else if (status == FW_OK) {
         note_stored(spool, item, &telling);
     } else if (is_rejected) {
-        note_rejected(spool, item, error, &telling);
+        note_rejected(spool, item, status, error, &telling);
     } else {
         note_failed(spool, item, status, error);
     }

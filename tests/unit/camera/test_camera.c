@@ -75,7 +75,10 @@ static void on_face(void *opaque, const char *camera_id, const struct fw_face_re
     struct heard *heard = opaque;
 
     (void)camera_id;
-    atomic_fetch_add(report->kind == FW_REPORT_APPEARED ? &heard->appeared : &heard->left, 1);
+    if (report->kind == FW_REPORT_APPEARED)
+        atomic_fetch_add(&heard->appeared, 1);
+    if (report->kind == FW_REPORT_LEFT)
+        atomic_fetch_add(&heard->left, 1);
     atomic_fetch_add(&heard->without_picture, report->picture == NULL);
     assert_true(report->first_seen_utc_us <= report->last_seen_utc_us);
     assert_true(report->quality >= 0 && report->quality <= 1);
