@@ -42,9 +42,12 @@ static int touch(const struct fw_outbox *outbox)
 
 int fw_outbox_reason(const struct fw_outbox *outbox, int code)
 {
-    bool has_failed = code != SQLITE_OK && outbox->db.handle != NULL;
+    int kind = code & 0xff;
 
-    if (has_failed && ((code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_IOERR) &&
+    // A file that we may write, but that says it was made for programs that are not.
+    if (code == SQLITE_READONLY && access(outbox->path, W_OK) == 0)
+        return SQLITE_CORRUPT;
+    if ((kind == SQLITE_CANTOPEN || kind == SQLITE_IOERR) && outbox->db.handle != NULL &&
         fw_status_of_errno(sqlite3_system_errno(outbox->db.handle)) == FW_EFULL)
         return SQLITE_FULL;
     return code;
@@ -299,12 +302,12 @@ int fw_outbox_ready(struct fw_outbox *outbox)
 
     if (outbox->is_ready)
         return SQLITE_OK;
-    code = open_all(outbox);
+    code = fw_outbox_reason(outbox, open_all(outbox));
     // The check of a file looks at its pages, not at what they mean.
     if (fw_outbox_db_is_damage(code) && fw_outbox_replace(outbox) == SQLITE_OK)
-        code = open_all(outbox);
+        code = fw_outbox_reason(outbox, open_all(outbox));
     if (code != SQLITE_OK)
-        return fw_outbox_reason(outbox, code);
+        return code;
     remember_file(outbox);
     outbox->is_ready = outbox->was_open = true;
     outbox->was_replaced = false;

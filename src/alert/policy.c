@@ -5,8 +5,9 @@
 #include <string.h>
 
 enum {
-    MAX_PLACES = 32, // a camera; the one with the least time makes room
-    MAX_OPEN = 2048, // tracks of a camera, as many as the tracker takes faces
+    MAX_PLACES = 32,    // a camera; the one with the least time makes room
+    SHORTEST_STAY = 30, // a part of static_after_us
+    MAX_OPEN = 2048,    // tracks of a camera, as many as the tracker takes faces
 };
 
 static const int64_t MIN_MEMORY_US = 600 * FW_US_PER_S;
@@ -189,12 +190,20 @@ static struct place *add_place(struct camera *camera, const struct spot *spot)
         for (size_t i = 1; i < camera->place_count; i++)
             if (camera->places[i].still_us < place->still_us)
                 place = &camera->places[i];
-    *place = (struct place){.spot = *spot};
+    *place = (struct place){.spot = *spot, .last_seen_us = NEVER};
     return place;
 }
 
-// FACE was still where it began for still_us, which has come to an end.
-static void learn(struct camera *camera, const struct fw_policy_face *face)
+// How long a stay has to be to count. People stand still for seconds, at a door many do it one
+// after the other, and they go; a poster that loses its track to a passer-by has hung there for
+// long.
+static int64_t least_stay_us(const struct camera *camera, bool has_moved)
+{
+    return camera->options->static_after_us / (has_moved ? 1 : SHORTEST_STAY);
+}
+
+// FACE was still where it began for still_us, which has come to an end; its track is still open.
+static void learn(struct camera *camera, const struct fw_policy_face *face, bool has_moved)
 {
     struct spot first = spot_of(&face->first_box, face);
     int64_t seen_us = face->first_seen_us + face->still_us;
@@ -204,12 +213,12 @@ static void learn(struct camera *camera, const struct fw_policy_face *face)
         return;
     forget_empty_places(camera, face->now_us);
     place = find_place(camera, &first);
-    if (place == NULL) {
-        place = add_place(camera, &first);
-        place->last_seen_us = seen_us;
+    if (face->still_us >= least_stay_us(camera, has_moved)) {
+        if (place == NULL)
+            place = add_place(camera, &first);
+        place->still_us += face->still_us;
     }
-    place->still_us += face->still_us;
-    if (seen_us > place->last_seen_us)
+    if (place != NULL && seen_us > place->last_seen_us)
         place->last_seen_us = seen_us;
 }
 
@@ -358,8 +367,8 @@ bool fw_policy_moved(struct fw_policy *policy, const struct fw_policy_face *face
 
     if (open == NULL || open->has_moved)
         return false;
+    learn(camera, face, true);
     open->has_moved = true;
-    learn(camera, face);
     if (!was_held || judge(policy, camera, face, true) != FW_PASSED)
         return false;
     camera->totals[FW_PASSED]++;
@@ -370,12 +379,11 @@ void fw_policy_left(struct fw_policy *policy, const struct fw_policy_face *face)
 {
     struct camera *camera = &policy->cameras[face->camera];
     struct open_track *open = find_open(camera, face->track);
-    bool has_moved = open != NULL && open->has_moved;
 
+    if (open == NULL || !open->has_moved)
+        learn(camera, face, false);
     if (open != NULL)
         remove_open(camera, open);
-    if (!has_moved)
-        learn(camera, face);
 }
 
 uint64_t fw_policy_suppressed(const struct fw_policy *policy, size_t camera,

@@ -7,8 +7,10 @@
 //
 // Static faces (posters, screens). A place (centre and size of a box) where faces stayed for
 // static_after_us in all, but for jitter, is remembered, and tracks that begin there are held back.
-// A place where nothing was seen for as long as faces stayed there, at least ten minutes and at
-// most a day, is forgotten. Whoever walks past begins elsewhere, and whoever begins there and is no
+// Stays count from a thirtieth of static_after_us up; one that ended with the face moving away has
+// to be as long as static_after_us by itself (a passer-by took the poster's track with him). A
+// place where nothing was seen for as long as faces stayed there, at least ten minutes and at most
+// a day, is forgotten. Whoever walks past begins elsewhere, and whoever begins there and is no
 // poster moves: then fw_policy_moved() lets the track through.
 #ifndef FW_ALERT_POLICY_H
 #define FW_ALERT_POLICY_H

@@ -392,3 +392,32 @@ def test_large_messages_over_tls(sink, mosquitto, certificates, listen):
     tool = sink(url=f"mqtts://localhost:{mosquitto.tls_port}", ca_file=certificates.ca)
     assert tool.deliver(messages)["status"] == "ok"
     wait_for(listener, messages)
+
+
+def test_the_daemon_tells_home_assistant_until_it_dies(run_daemon, walker, mosquitto, listen, name):
+    mosquitto.set_users({WEIRD_USER: SECRET},
+                        f"user {WEIRD_USER}\ntopic readwrite {name}/#\n"
+                        f"topic readwrite ha-{name}/#\n")
+    listener = listen(f"{name}/#", f"ha-{name}/#")
+    daemon = run_daemon({
+        "worker": {"id": name},
+        "alerts": {"lost_ms": 300, "cooldown_s": 0, "camera_events": True},
+        "cameras": [{"id": "walk", "name": "Walk", "test_video": str(walker)}],
+        "mq": {"type": "mqtt", "url": f"mqtt://127.0.0.1:{mosquitto.user_port}",
+               "username": WEIRD_USER, "password": SECRET, "home_assistant": True,
+               "discovery_prefix": f"ha-{name}", "routing_key": f"{name}/{{camera_id}}/{{type}}"}})
+    states = [f"{name}/worker/{name}/availability", f"{name}/cameras/walk/state"]
+    poll(lambda: [listener.latest(topic) for topic in states] == ["online", "online"], 30,
+         lambda: f"{sorted({m.topic for m in listener.messages})}\n{daemon.readiness()}")
+    for present in ("ON", "OFF"):
+        poll(lambda: f'"present":"{present}"' in str(listener.payloads(f"{name}/cameras/walk/face")),
+             30, f"a face that is {present}")
+    configs = [json.loads(message.payload) for message in listener.messages
+               if message.topic.startswith(f"ha-{name}/")]
+    assert {config["device"]["name"] for config in configs} == {"Walk"}
+    made = [event["id"] for event in daemon.events()]
+    poll(lambda: {body["id"] for _, _, body in listener.events()} >= set(made), 10, "all alerts")
+    daemon.process.kill()
+    poll(lambda: listener.latest(states[0]) == "offline", 10, "the last will")
+    daemon.start()
+    poll(lambda: listener.latest(states[0]) == "online", 10, "the next start")

@@ -6,6 +6,7 @@ import uuid
 import pytest
 import redis as client
 from conftest import CANARY, missing
+from harness import poll
 from servers import Redis, TlsListener, make_messages
 
 WEIRD_USER = "we:ird@/us%er"
@@ -298,3 +299,30 @@ def test_tls_checks_the_name_and_tells_it(sink, certificates):
     finally:
         listener.stop()
         other.stop()
+
+
+def test_the_daemon_loses_nothing_while_its_server_is_away(run_daemon, walker, own_redis, name):
+    with connect(own_redis) as connection:
+        connection.config_set("requirepass", SECRET)
+    own_redis.config.write_text(  # also after a restart
+        own_redis.config.read_text(encoding="utf-8") + f'requirepass "{SECRET}"\n',
+        encoding="utf-8")
+    daemon = run_daemon({
+        "cameras": [{"id": "walk", "test_video": str(walker)}],
+        "alerts": {"lost_ms": 300, "cooldown_s": 0},
+        "mq": {"type": "redis", "url": own_redis.url(), "password": SECRET, "routing_key": name}})
+
+    def made():
+        return [event["id"] for event in daemon.events()]
+
+    def arrived():
+        return list(dict.fromkeys(ids(entries(own_redis, name, password=SECRET))))
+    poll(arrived, 30, lambda: daemon.log()[-2000:])
+    own_redis.kill()
+    before = len(made())
+    poll(lambda: "check that it is up" in daemon.readiness()[1], 20, daemon.readiness)
+    poll(lambda: len(made()) > before, 30, "more alerts")
+    own_redis.start()
+    wanted = made()
+    poll(lambda: set(arrived()) >= set(wanted), 20, daemon.readiness)
+    assert arrived()[:len(wanted)] == wanted

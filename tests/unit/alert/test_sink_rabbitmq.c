@@ -213,6 +213,7 @@ static void a_confirm_after_a_given_up_delivery_counts_for_the_next(void **state
     fw_thread_join(thread, -1);
     if (broker_deliver(&f, "abc", results, NULL) != FW_OK)
         fail_msg("%s", f.error.message);
+    assert_int_equal(f.peer.connections, 1);
     fw_cancel_destroy(cancel);
     close_all(&f);
 }
