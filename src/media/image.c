@@ -72,6 +72,44 @@ struct fw_frame *fw_image_crop(const struct fw_frame *frame, struct fw_box box)
     return crop;
 }
 
+struct fw_frame *fw_image_orient(struct fw_frame *bgr, int orientation)
+{
+    // Of each orientation: whether rows become columns, and which sides the new picture's columns
+    // and rows are counted from in the stored one.
+    static const struct {
+        bool is_turned, from_right, from_bottom;
+    } ways[] = {
+        [2] = {false, true, false}, [3] = {false, true, true}, [4] = {false, false, true},
+        [5] = {true, false, false}, [6] = {true, false, true}, [7] = {true, true, true},
+        [8] = {true, true, false},
+    };
+    struct fw_frame *turned;
+
+    if (orientation < 2 || orientation > 8)
+        return fw_frame_ref(bgr);
+    turned = fw_frame_create(FW_PIXEL_BGR24, ways[orientation].is_turned ? bgr->height : bgr->width,
+                             ways[orientation].is_turned ? bgr->width : bgr->height);
+    if (!turned)
+        return NULL;
+    for (int y = 0; y < turned->height; y++) {
+        uint8_t *to = turned->planes[0] + (ptrdiff_t)y * turned->strides[0];
+
+        for (int x = 0; x < turned->width; x++) {
+            int column = ways[orientation].is_turned ? y : x;
+            int row = ways[orientation].is_turned ? x : y;
+
+            if (ways[orientation].from_right)
+                column = bgr->width - 1 - column;
+            if (ways[orientation].from_bottom)
+                row = bgr->height - 1 - row;
+            memcpy(to + 3 * (ptrdiff_t)x,
+                   bgr->planes[0] + (ptrdiff_t)row * bgr->strides[0] + 3 * (ptrdiff_t)column, 3);
+        }
+    }
+    fw_frame_copy_description(turned, bgr);
+    return turned;
+}
+
 // Means over COUNT / OUT_COUNT samples each, the fractions at both ends weighed.
 static void average_row(const uint8_t *row, int step, int count, float *out, int out_count)
 {

@@ -14,6 +14,11 @@ struct fw_frame *fw_image_crop(const struct fw_frame *frame, struct fw_box box);
 // NULL when memory is out. A new reference to FRAME itself when it already fits.
 struct fw_frame *fw_image_shrink(struct fw_frame *frame, int max_width, int max_height);
 
+// A BGR24 picture as ORIENTATION, 1 to 8 as Exif counts them, says that it is to be seen: mirrored
+// and turned by quarters. A new reference to BGR itself where nothing is to be done. NULL when
+// memory is out.
+struct fw_frame *fw_image_orient(struct fw_frame *bgr, int orientation);
+
 // BGR as I420, full-range BT.601 as JFIF has it, so that a still picture can be drawn on and
 // compressed without further loss. Times are kept. NULL when memory is out or BGR is not BGR24.
 struct fw_frame *fw_image_convert_i420(const struct fw_frame *bgr);

@@ -1,5 +1,7 @@
 #include "media/image_file.h"
 
+#include "media/exif.h"
+#include "media/image.h"
 #include "media/jpeg.h"
 
 #include <errno.h>
@@ -227,11 +229,15 @@ static int load_jpeg(const struct content *content, const char *path, struct fw_
                      struct fw_error *error)
 {
     struct fw_error cause = {0};
+    struct fw_frame *stored;
     int status = fw_jpeg_decode(content->bytes, content->length, out, &cause);
 
     if (status)
         return fw_fail(error, status, "%s: %s", path, cause.message);
-    return FW_OK;
+    stored = *out;
+    *out = fw_image_orient(stored, fw_exif_orientation(content->bytes, content->length));
+    fw_frame_unref(stored);
+    return *out ? FW_OK : fw_fail(error, FW_ENOMEM, "no memory for %s; free some", path);
 }
 
 int fw_image_load(const char *path, struct fw_frame **out, struct fw_error *error)

@@ -129,6 +129,10 @@ struct kind {
     const char *backend, *precision;
 };
 
+// The same in tiles.
+static const struct fw_detect_parameters tiles = {
+    .min_score = 0.0F, .nms_iou = 0.99F, .tile_columns = 2, .tile_rows = 2};
+
 static int detector(void *opaque)
 {
     const struct kind *kind = opaque;
@@ -145,6 +149,8 @@ static int detector(void *opaque)
     for (int format = 0; format < 3 && status == FW_OK; format++) {
         struct fw_frame *frame = picture((enum fw_pixel_format)format);
         status = frame ? fw_detector_detect(opened, frame, &all_cells, &faces, &error) : FW_ENOMEM;
+        if (status == FW_OK)
+            status = fw_detector_detect(opened, frame, &tiles, &faces, &error);
         fw_frame_unref(frame);
     }
     fw_faces_free(&faces);

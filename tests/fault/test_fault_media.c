@@ -75,7 +75,7 @@ static int jpeg(void *opaque)
 static int images(void *opaque)
 {
     struct fw_frame *frame = grey(*(enum fw_pixel_format *)opaque);
-    struct fw_frame *crop = NULL, *small = NULL, *converted = NULL;
+    struct fw_frame *crop = NULL, *small = NULL, *converted = NULL, *turned = NULL;
     int status = FW_ENOMEM;
 
     if (frame && (crop = fw_image_crop(frame, (struct fw_box){10, 10, 99, 77})) &&
@@ -83,8 +83,10 @@ static int images(void *opaque)
         status = FW_OK;
     if (status == FW_OK && frame->format == FW_PIXEL_BGR24) {
         converted = fw_image_convert_i420(frame);
-        status = fault_status_of(converted);
+        turned = converted ? fw_image_orient(frame, 6) : NULL;
+        status = fault_status_of(turned);
     }
+    fw_frame_unref(turned);
     fw_frame_unref(converted);
     fw_frame_unref(small);
     fw_frame_unref(crop);

@@ -147,6 +147,49 @@ def test_annotated_copies(detect, folder, tmp_path):
         assert changed[y + h // 3:y + 2 * h // 3, x + w // 3:x + 2 * w // 3].mean() < 0.05
 
 
+def with_orientation(jpeg, orientation, big_endian):
+    """JPEG with an Exif segment that says so."""
+    order = "big" if big_endian else "little"
+
+    def number(value, size):
+        return value.to_bytes(size, order)
+    tiff = (b"MM" if big_endian else b"II") + number(42, 2) + number(8, 4) + number(2, 2)
+    tiff += number(0x010F, 2) + number(2, 2) + number(4, 4) + b"abc\0"
+    tiff += number(0x0112, 2) + number(3, 2) + number(1, 4) + number(orientation, 2) + b"\0\0"
+    tiff += number(0, 4)
+    segment = b"Exif\0\0" + tiff
+    return jpeg[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + jpeg[2:]
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_photographs_are_seen_the_right_way_up(detect, shared, tmp_path, big_endian):
+    """As phones store them: turned, with a note of how. OpenCV reads them in the same way."""
+    stored = cv2.imread(str(shared / "data" / "images" / "grace_hopper.jpg"))[:, :400]
+    done = None
+    for orientation in range(1, 9):
+        # The way back from upright to how a camera held like this stores it.
+        turned = stored.transpose(1, 0, 2) if orientation >= 5 else stored
+        if orientation in (2, 3, 7, 8):
+            turned = turned[:, ::-1]
+        if orientation in (3, 4, 6, 7):
+            turned = turned[::-1]
+        coded = cv2.imencode(".jpg", turned)[1].tobytes()
+        photo = tmp_path / f"photo-{orientation}.jpg"
+        photo.write_bytes(with_orientation(coded, orientation, big_endian))
+        upright = cv2.imread(str(photo))
+        assert upright.shape == stored.shape, orientation
+        done = detect("--crop", tmp_path / "crops", photo)
+        line, = done.lines
+        assert (line["width"], line["height"]) == (400, stored.shape[0])
+        face, = line["faces"]
+        assert overlap(face["box"], [177, 123, 178, 212]) > 0.85, orientation
+        crop = cv2.imread(face["crop"])
+        x, y, w, h = face["box"]
+        left, top = max(int(x - 0.4 * w), 0), max(int(y - 0.4 * h), 0)
+        part = upright[top:top + crop.shape[0], left:left + crop.shape[1]]
+        assert numpy.abs(part.astype(int) - crop).mean() < 4, orientation
+
+
 def test_a_video_gives_a_line_a_picture(detect, shared):
     video = shared / "data" / "videos" / "classroom.mp4"
     done = detect(video)

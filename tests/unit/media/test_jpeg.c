@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "media/exif.h"
 #include "media/image_file.h"
 #include "media/jpeg.h"
 #include "util/queue.h"
@@ -404,6 +405,32 @@ static void test_image_load_tells_formats_by_content(void **state)
     assert_int_equal(fclose(fdopen(fd, "rb")), 0);
 }
 
+// A JPEG's beginning with Exif in it: big-endian, one entry.
+#define EXIF                                                                                       \
+    0xFF, 0xD8, 0xFF, 0xE1, 0, 34, 'E', 'x', 'i', 'f', 0, 0, 'M', 'M', 0, 42, 0, 0, 0, 8, 0, 1,    \
+        0x01, 0x12, 0, 3, 0, 0, 0, 1, 0
+
+static void test_exif_tells_the_orientation(void **state)
+{
+    static const uint8_t upright[] = {EXIF, 1, 0, 0, 0, 0, 0, 0},
+                         turned[] = {EXIF, 6, 0, 0, 0, 0, 0, 0};
+    static const uint8_t wrong[] = {EXIF, 9, 0, 0, 0, 0, 0, 0};
+    uint8_t damaged[sizeof(turned)];
+
+    (void)state;
+    assert_int_equal(fw_exif_orientation(upright, sizeof(upright)), 1);
+    assert_int_equal(fw_exif_orientation(turned, sizeof(turned)), 6);
+    assert_int_equal(fw_exif_orientation(wrong, sizeof(wrong)), 1);
+    // Cut anywhere, or with any byte changed, it is an orientation all the same.
+    for (size_t length = 0; length < sizeof(turned); length++)
+        assert_in_range(fw_exif_orientation(turned, length), 1, 8);
+    for (size_t i = 0; i < 255 * sizeof(turned); i++) {
+        memcpy(damaged, turned, sizeof(turned));
+        damaged[i / 255] ^= (uint8_t)(i % 255 + 1);
+        assert_in_range(fw_exif_orientation(damaged, sizeof(damaged)), 1, 8);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,6 +443,7 @@ int main(void)
         cmocka_unit_test(test_giants_are_refused),
         cmocka_unit_test(test_files_decode_as_with_opencv),
         cmocka_unit_test(test_image_load_tells_formats_by_content),
+        cmocka_unit_test(test_exif_tells_the_orientation),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
