@@ -121,10 +121,11 @@ static int end_track(struct fw_outbox *outbox, const char *json)
 
     if (json != NULL)
         status = fw_event_parse(&appeared, json, strlen(json), NULL);
+    errno = 0;
     if (status == FW_OK)
         pending.event = fw_event_create_left(appeared, "worker_restarted", pending.posted_utc_us);
     fw_event_unref(appeared);
-    if (status == FW_ENOMEM)
+    if (status == FW_ENOMEM || (pending.event == NULL && errno == ENOMEM))
         return SQLITE_NOMEM;
     if (pending.event == NULL) // what it tells of is damaged or gone
         return SQLITE_OK;

@@ -157,6 +157,7 @@ static void check_connection(struct fw_outbox *outbox)
     int64_t any;
 
     if (outbox->db.handle == NULL || !outbox->is_ready ||
+        !sqlite3_get_autocommit(outbox->db.handle) ||
         fw_outbox_db_integer(&outbox->db, "SELECT seq FROM event LIMIT 1", &any) != SQLITE_OK)
         fw_outbox_unready(outbox);
 }
@@ -175,8 +176,9 @@ static void use_reserve(struct fw_outbox *outbox)
 static void treat(struct fw_outbox *outbox, int code)
 {
     code = fw_outbox_reason(outbox, code);
-    if (outbox->db.handle != NULL && !sqlite3_get_autocommit(outbox->db.handle))
-        (void)fw_outbox_db_exec(&outbox->db, "ROLLBACK");
+    if (outbox->db.handle != NULL && !sqlite3_get_autocommit(outbox->db.handle) &&
+        fw_outbox_db_exec(&outbox->db, "ROLLBACK") != SQLITE_OK)
+        code = SQLITE_NOMEM; // a new connection is not in the midst of this
     if (fw_outbox_db_is_damage(code)) {
         outbox->next_try_us = fw_monotonic_us() + RETRY_MS * FW_US_PER_MS;
         code = fw_outbox_replace(outbox);

@@ -194,6 +194,19 @@ WRAP(int, mosquitto_publish_v5,
      (void *client, int *number, const char *topic, int length, const void *payload, int qos,
       bool is_retained, const void *properties),
      (client, number, topic, length, payload, qos, is_retained, properties), MOSQUITTO_NO_MEMORY)
+enum { SQLITE_NO_MEMORY = 7 };
+WRAP(int, sqlite3_open_v2, (const char *path, void **handle, int flags, const char *vfs),
+     (path, handle, flags, vfs), SQLITE_NO_MEMORY)
+WRAP(int, sqlite3_prepare_v2,
+     (void *handle, const char *sql, int length, void **statement, const char **tail),
+     (handle, sql, length, statement, tail), SQLITE_NO_MEMORY)
+WRAP(int, sqlite3_prepare_v3,
+     (void *handle, const char *sql, int length, unsigned flags, void **statement,
+      const char **tail),
+     (handle, sql, length, flags, statement, tail), SQLITE_NO_MEMORY)
+WRAP(int, sqlite3_step, (void *statement), (statement), SQLITE_NO_MEMORY)
+WRAP(int, sqlite3_exec, (void *handle, const char *sql, void *visit, void *opaque, char **message),
+     (handle, sql, visit, opaque, message), SQLITE_NO_MEMORY)
 WRAP(void *, MHD_create_response_from_buffer, (size_t size, void *buffer, int mode),
      (size, buffer, mode), NULL)
 WRAP(void *, MHD_create_response_from_callback,
@@ -221,6 +234,7 @@ json_t *__wrap_json_pack(const char *format, ...)
     if (!must_fail())
         return packed;
     json_decref(packed);
+    errno = ENOMEM;
     return NULL;
 }
 
@@ -232,6 +246,7 @@ int __wrap_json_object_set_new(json_t *object, const char *key, json_t *value)
     if (!must_fail())
         return __real_json_object_set_new(object, key, value);
     json_decref(value);
+    errno = ENOMEM;
     return -1;
 }
 
@@ -242,6 +257,7 @@ int __wrap_json_array_append_new(json_t *array, json_t *value)
     if (!must_fail())
         return __real_json_array_append_new(array, value);
     json_decref(value);
+    errno = ENOMEM;
     return -1;
 }
 

@@ -1,9 +1,6 @@
-// alert/, storage/ and the configuration when memory or threads run out.
+// storage/ and the configuration when memory or threads run out.
 #include "fault.h"
 
-#include "alert/dispatcher.h"
-#include "alert/event.h"
-#include "alert/sink.h"
 #include "app/config.h"
 #include "app/options.h"
 #include "storage/store.h"
@@ -23,98 +20,6 @@
 #include <cmocka.h>
 
 static char folder[] = "/tmp/fw-fault-alert-XXXXXX";
-static char alerts_path[64];
-
-static struct fw_event *make_event(void)
-{
-    static const struct fw_event_face faces[] = {
-        {.track = 7,
-         .face = {.box = {10, 20, 30, 40}, .score = 0.9F, .has_landmarks = 1},
-         .quality = 0.5F},
-        {.track = 8, .face = {.box = {90, 20, 30, 40}, .score = 0.8F}, .quality = -1},
-    };
-    static const struct fw_event_snapshot snapshot = {
-        .state = "stored",
-        .full = {.key = "a/b.jpg", .url = "http://h/", .sha256 = "00", .width = 9, .height = 8}};
-    const struct fw_event_input input = {.type = FW_EVENT_FACE_APPEARED,
-                                         .worker_id = "edge 1",
-                                         .camera_id = "front",
-                                         .camera_name = "bad \xff name",
-                                         .camera_location = "hall",
-                                         .time_utc_us = 1700000000000000,
-                                         .frame_width = 800,
-                                         .frame_height = 400,
-                                         .faces = faces,
-                                         .face_count = 2,
-                                         .track = 7,
-                                         .first_seen_utc_us = 1700000000000000,
-                                         .last_seen_utc_us = 1700000000000000,
-                                         .snapshot = &snapshot};
-    return fw_event_create(&input);
-}
-
-static int event(void *opaque)
-{
-    struct fw_event *made = make_event();
-    int status = fault_status_of(made);
-
-    (void)opaque;
-    // Whole or not at all.
-    if (made)
-        assert_non_null(strstr(made->json, "\"snapshot\":{\"state\":\"stored\",\"full\":{\"key\""));
-    fw_event_unref(made);
-    return status;
-}
-
-static int open_file_sink(struct fw_sink **sink)
-{
-    const struct fw_sink_options options = {.type = "file", .name = "mq", .path = alerts_path};
-    struct fw_error error = {0};
-
-    return fw_sink_open(sink, &options, &error);
-}
-
-// Delivered or counted as dropped, but never neither.
-static int post(struct fw_dispatcher *dispatcher, size_t sinks)
-{
-    struct fw_sink_status sink[2];
-    struct fw_event *made = make_event();
-    int status = made ? fw_dispatcher_post(dispatcher, made) : FW_ENOMEM;
-
-    if (made) {
-        bool is_drained = fw_dispatcher_drain(dispatcher, 1000);
-        fw_dispatcher_status(dispatcher, sink, 2);
-        uint64_t seen = 0, waiting = 0;
-        for (size_t i = 0; i < sinks; i++) {
-            seen += sink[i].delivered + sink[i].dropped + sink[i].waiting;
-            waiting += sink[i].waiting;
-        }
-        assert_true(seen > 0);
-        assert_true(is_drained || waiting > 0);
-    }
-    fw_event_unref(made);
-    return status;
-}
-
-static int dispatcher(void *opaque)
-{
-    const struct fw_dispatcher_options options = {
-        .delivery = *(enum fw_delivery *)opaque, .fallback_after_ms = 1000, .max_events = 10};
-    struct fw_sink *sinks[2] = {NULL};
-    struct fw_dispatcher *made = NULL;
-    int status = open_file_sink(&sinks[0]);
-
-    if (status == FW_OK)
-        status = open_file_sink(&sinks[1]);
-    if (status != FW_OK) {
-        fw_sink_close(sinks[0]);
-        return status;
-    }
-    made = fw_dispatcher_create(&options, sinks, 2);
-    status = made ? post(made, 2) : FW_ENOMEM;
-    assert_int_equal(fw_dispatcher_destroy(made, 3000), FW_OK);
-    return status;
-}
 
 // Files that were put before are found again, and the oldest go.
 static int store(void *opaque)
@@ -184,25 +89,6 @@ static int option_texts(void *opaque)
     return status;
 }
 
-static void try_events(void **state)
-{
-    (void)state;
-    fault_try(&(struct fault_scenario){.name = "event", .run = event, .may_survive = true});
-}
-
-static void try_dispatchers(void **state)
-{
-    static enum fw_delivery deliveries[] = {FW_DELIVERY_FALLBACK, FW_DELIVERY_ALL};
-
-    (void)state;
-    for (int i = 0; i < 2; i++)
-        fault_try(&(struct fault_scenario){.name = "dispatcher",
-                                           .run = dispatcher,
-                                           .opaque = &deliveries[i],
-                                           .may_survive = true, // a delivery is tried again
-                                           .most_tries = 60});
-}
-
 static void try_store(void **state)
 {
     static char dir[64];
@@ -257,7 +143,6 @@ static int prepare(void **state)
     (void)state;
     assert_int_equal(curl_global_init(CURL_GLOBAL_DEFAULT), 0);
     assert_non_null(mkdtemp(folder));
-    snprintf(alerts_path, sizeof(alerts_path), "%s/alerts.jsonl", folder);
     return 0;
 }
 
@@ -275,9 +160,10 @@ static int clean(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(try_events),      cmocka_unit_test(try_dispatchers),
-        cmocka_unit_test(try_store),       cmocka_unit_test(try_sample_config),
-        cmocka_unit_test(try_rich_config), cmocka_unit_test(try_option_texts),
+        cmocka_unit_test(try_store),
+        cmocka_unit_test(try_sample_config),
+        cmocka_unit_test(try_rich_config),
+        cmocka_unit_test(try_option_texts),
     };
     return cmocka_run_group_tests(tests, prepare, clean);
 }
