@@ -38,10 +38,15 @@ static int16_t pointwise_sum(const struct fw_int8_unit *unit, const uint8_t *row
                              int c)
 {
     int32_t sum = unit->pointwise_bias[c];
-    for (int k = 0; k < unit->in_channels; k++) {
-        uint8_t byte = row[(k / FW_INT8_BLOCK * width + x) * FW_INT8_BLOCK + k % FW_INT8_BLOCK];
-        int group = k / FW_INT8_GROUP * unit->out_channels + c;
-        sum += byte * unit->pointwise[group * FW_INT8_GROUP + k % FW_INT8_GROUP];
+    const uint8_t *bytes = row + (ptrdiff_t)x * FW_INT8_BLOCK;
+    const int8_t *weights = unit->pointwise + (ptrdiff_t)c * FW_INT8_GROUP;
+    for (int block = 0; block < unit->in_channels / FW_INT8_BLOCK; block++) {
+        for (int k = 0; k < FW_INT8_BLOCK; k += FW_INT8_GROUP) {
+            sum += bytes[k] * weights[0] + bytes[k + 1] * weights[1] + bytes[k + 2] * weights[2] +
+                   bytes[k + 3] * weights[3];
+            weights += (ptrdiff_t)unit->out_channels * FW_INT8_GROUP;
+        }
+        bytes += (ptrdiff_t)width * FW_INT8_BLOCK;
     }
     return (int16_t)(sum >> unit->shift[c]);
 }
