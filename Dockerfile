@@ -20,7 +20,7 @@ FROM debian:12-slim
 RUN apt-get update && apt-get install -y --no-install-recommends \
         ca-certificates curl fonts-dejavu-core opencv-data libavdevice59 libavformat59 libavcodec59 \
         libavutil57 libswscale6 libcurl4 libmicrohttpd12 libglib2.0-0 tzdata libjansson4 libfreetype6 libjpeg62-turbo \
-        libssl3 librabbitmq4 libhiredis0.14 libmosquitto1 libopencv-core406 libopencv-imgproc406 libopencv-dnn406 libopencv-objdetect406 && \
+        libssl3 librabbitmq4 libhiredis0.14 libmosquitto1 libsqlite3-0 libopencv-core406 libopencv-imgproc406 libopencv-dnn406 libopencv-objdetect406 && \
     rm -rf /var/lib/apt/lists/* && \
     useradd --system --uid 10001 --create-home --home-dir /var/lib/faceworker faceworker
 COPY --from=build /image/ /

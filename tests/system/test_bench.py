@@ -208,6 +208,25 @@ def test_the_step_from_picture_to_faces(shared, size, precision):
                 [min(network for _, network in part) for part in rounds]))
 
 
+# ---- the outbox
+
+def test_the_outbox(tmp_path):
+    """Not a ratio: what matters is how far it is from the few events a second that cameras make."""
+    program, events = BUILD / "tests" / "tools" / "outbox_bench", 20000
+    posted, delivered = [], []
+    for number in range(ROUNDS):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        done = subprocess.run([program, folder, str(events)], check=True, capture_output=True, text=True)
+        rate, count, commits, drained = done.stdout.split()
+        assert int(count) == events and int(commits) < events / 5
+        posted.append(float(rate))
+        delivered.append(float(drained))
+    print(f"\nThe outbox, {events} events of 1.3 KB, synchronous=FULL")
+    show("events/s posted and committed by one thread", posted)
+    show("events/s delivered to a sink that only counts, in batches of 64", delivered)
+
+
 # ---- whole processes
 
 class Run:
