@@ -2,15 +2,22 @@
 // that have none of their instruction sets.
 #include "nn/kernels.h"
 #include "nn/picture_rows.h"
+#include <math.h>
 
-enum { MAX_TILE = 64, PIXEL = 3 };
+enum { PIXEL = 3 };
 
 static float relu_of(float value)
 {
     return value > 0 ? value : 0;
 }
 
-static void stem(const float *const rows[3], const float *weights, const float *bias, int channels,
+// Where channel C of pixel X lies in a row of WIDTH pixels.
+static size_t at(int width, int x, int c)
+{
+    return ((size_t)(c / FW_BLOCK) * (size_t)width + (size_t)x) * FW_BLOCK + (size_t)(c % FW_BLOCK);
+}
+
+static void stem(const float *const rows[5], const float *weights, const float *bias, int channels,
                  int width, float *out)
 {
     for (int x = 0; x < width; x++) {
@@ -19,41 +26,34 @@ static void stem(const float *const rows[3], const float *weights, const float *
             for (int k = 0; k < 27; k++) {
                 sum += weights[k * channels + c] * rows[k / 9][2 * x * PIXEL + k % 9];
             }
-            out[x * channels + c] = relu_of(sum);
+            out[at(width, x, c)] = relu_of(sum);
         }
     }
 }
 
-static void pointwise_tile(const float *pixel, int in_channels, const float *weights, int outputs,
-                           float *sums)
+static float pointwise_sum(const struct fw_unit_weights *unit, const float *row, int width, int x,
+                           int c)
 {
-    for (int k = 0; k < in_channels; k++) {
-        for (int c = 0; c < outputs; c++) {
-            sums[c] += weights[k * outputs + c] * pixel[k];
-        }
+    const float *weights = unit->pointwise +
+                           (size_t)(c / FW_BLOCK) * (size_t)unit->in_channels * FW_BLOCK +
+                           c % FW_BLOCK;
+    float sum = unit->pointwise_bias[c];
+    for (int k = 0; k < unit->in_channels; k++) {
+        sum += weights[k * FW_BLOCK] * row[at(width, x, k)];
     }
+    return sum;
 }
 
-static void pointwise(const struct fw_unit_weights *unit, const float *row, int width, float *out,
-                      size_t block_stride)
+static void pointwise(const struct fw_unit_weights *unit, const float *const rows[2], int width,
+                      float *const out[2], size_t block_stride)
 {
-    const float *weights = unit->pointwise;
-    int outputs;
-    for (int first = 0; first < unit->out_channels; first += outputs) {
-        outputs = FW_TILE_CHANNELS(unit->out_channels - first);
-        for (int x = 0; x < width; x++) {
-            float sums[MAX_TILE];
-            for (int c = 0; c < outputs; c++) {
-                sums[c] = unit->pointwise_bias[first + c];
-            }
-            pointwise_tile(row + (size_t)x * (size_t)unit->in_channels, unit->in_channels, weights,
-                           outputs, sums);
-            for (int c = 0; c < outputs; c++) {
-                size_t block = (size_t)(first + c) / FW_BLOCK;
-                out[block * block_stride + (size_t)x * FW_BLOCK + (size_t)c % FW_BLOCK] = sums[c];
+    for (int y = 0; y < 2; y++) {
+        for (int c = 0; c < unit->out_channels; c++) {
+            float *to = out[y] + (size_t)(c / FW_BLOCK) * block_stride + c % FW_BLOCK;
+            for (int x = 0; x < width; x++) {
+                to[x * FW_BLOCK] = pointwise_sum(unit, rows[y], width, x, c);
             }
         }
-        weights += (size_t)unit->in_channels * (size_t)outputs;
     }
 }
 
@@ -66,8 +66,13 @@ static float depthwise_sum(const float *const rows[3], size_t offset, const floa
     return sum;
 }
 
+static float larger(float a, float b)
+{
+    return a > b ? a : b;
+}
+
 static void depthwise(const struct fw_unit_weights *unit, const float *const rows[4],
-                      size_t block_stride, int width, float *out0, float *out1)
+                      size_t block_stride, int width, float *const out[2], float *pooled)
 {
     int channels = unit->out_channels;
     for (int c = 0; c < channels; c++) {
@@ -77,24 +82,26 @@ static void depthwise(const struct fw_unit_weights *unit, const float *const row
             for (int i = 0; i < 2; i++) {
                 float sum = depthwise_sum(rows + i, offset, unit->depthwise + c, channels,
                                           unit->depthwise_bias[c]);
-                (i == 0 ? out0 : out1)[x * channels + c] = unit->relu ? relu_of(sum) : sum;
+                sum = unit->relu ? relu_of(sum) : sum;
+                if (out[i] != NULL) {
+                    out[i][at(width, x, c)] = sum;
+                }
+                if (pooled != NULL) {
+                    float *to = pooled + at(width / 2, x / 2, c);
+                    *to = x % 2 == 0 && i == 0 ? sum : larger(*to, sum);
+                }
             }
         }
     }
-}
-
-static float larger(float a, float b)
-{
-    return a > b ? a : b;
 }
 
 static void pool(const float *row0, const float *row1, int channels, int width, float *out)
 {
     for (int x = 0; x < width; x++) {
         for (int c = 0; c < channels; c++) {
-            int i = 2 * x * channels + c;
-            out[x * channels + c] =
-                larger(larger(row0[i], row0[i + channels]), larger(row1[i], row1[i + channels]));
+            size_t left = at(2 * width, 2 * x, c), right = left + FW_BLOCK;
+            out[at(width, x, c)] =
+                larger(larger(row0[left], row0[right]), larger(row1[left], row1[right]));
         }
     }
 }
@@ -103,8 +110,22 @@ static void add_doubled(const float *row, const float *half, int channels, int w
 {
     for (int x = 0; x < width; x++) {
         for (int c = 0; c < channels; c++) {
-            out[x * channels + c] = row[x * channels + c] + half[(x / 2) * channels + c];
+            size_t i = at(width, x, c);
+            out[i] = row[i] + half[at((width + 1) / 2, x / 2, c)];
         }
+    }
+}
+
+static float sigmoid(float value)
+{
+    return 1.0f / (1.0f + expf(-value));
+}
+
+static void probabilities(float *rows, size_t cells)
+{
+    for (size_t i = 0; i < cells; i++) {
+        rows[i * FW_BLOCK] = sigmoid(rows[i * FW_BLOCK]);
+        rows[i * FW_BLOCK + 1] = sigmoid(rows[i * FW_BLOCK + 1]);
     }
 }
 
@@ -114,6 +135,7 @@ const struct fw_kernels fw_kernels_scalar = {
     .depthwise = depthwise,
     .pool = pool,
     .add_doubled = add_doubled,
+    .probabilities = probabilities,
     .accumulate = accumulate,
     .average = average,
     .convert = convert,

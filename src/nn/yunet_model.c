@@ -2,6 +2,7 @@
 
 #include "nn/aligned.h"
 #include "nn/isa.h"
+#include "nn/unit_weights.h"
 #include <stdlib.h>
 
 static int padded(int channels)
@@ -32,39 +33,17 @@ static int pack_stem(struct fw_yunet_model *model, const struct fw_conv *conv)
 
 static int alloc_unit(struct fw_unit_weights *weights, const struct fw_unit_plan *plan)
 {
-    weights->in_channels = padded(plan->in_channels);
-    weights->out_channels = padded(plan->out_channels);
     weights->relu = plan->relu;
-    size_t in = (size_t)weights->in_channels, out = (size_t)weights->out_channels;
-    weights->pointwise = fw_floats_create(in, out);
-    weights->pointwise_bias = fw_floats_create(1, out);
-    weights->depthwise = fw_floats_create(9, out);
-    weights->depthwise_bias = fw_floats_create(1, out);
-    return weights->pointwise != NULL && weights->pointwise_bias != NULL &&
-                   weights->depthwise != NULL && weights->depthwise_bias != NULL
-               ? FW_OK
-               : FW_ENOMEM;
-}
-
-// Where the weight of input 0 for output OUT lies, and how far apart the inputs are.
-static float *pointwise_slot(const struct fw_unit_weights *weights, int out, int *input_stride)
-{
-    int first = 0, outputs;
-    while ((outputs = FW_TILE_CHANNELS(weights->out_channels - first)) <= out - first) {
-        first += outputs;
-    }
-    *input_stride = outputs;
-    return weights->pointwise + (size_t)first * (size_t)weights->in_channels + (out - first);
+    return fw_unit_weights_alloc(weights, padded(plan->in_channels), padded(plan->out_channels));
 }
 
 // One output channel of a unit, from channel FROM of a pair of convolutions.
 static void pack_channel(struct fw_unit_weights *weights, int out, const struct fw_conv *pointwise,
                          const struct fw_conv *depthwise, int from)
 {
-    int input_stride;
-    float *slot = pointwise_slot(weights, out, &input_stride);
     for (int in = 0; in < pointwise->in_channels; in++) {
-        slot[in * input_stride] = pointwise->weights[from * pointwise->in_channels + in];
+        *fw_pointwise_slot(weights->pointwise, weights->in_channels, in, out) =
+            pointwise->weights[from * pointwise->in_channels + in];
     }
     for (int k = 0; k < 9; k++) {
         weights->depthwise[k * weights->out_channels + out] = depthwise->weights[from * 9 + k];
@@ -89,6 +68,7 @@ static int pack_unit(struct fw_yunet_unit *unit, const struct fw_unit_plan *plan
                          from);
         }
     }
+    fw_unit_weights_derive(&unit->weights);
     return FW_OK;
 }
 
@@ -171,10 +151,7 @@ void fw_yunet_model_unref(struct fw_yunet_model *model)
         return;
     }
     for (int i = 0; i < model->unit_count; i++) {
-        free(model->units[i].weights.pointwise);
-        free(model->units[i].weights.pointwise_bias);
-        free(model->units[i].weights.depthwise);
-        free(model->units[i].weights.depthwise_bias);
+        fw_unit_weights_free(&model->units[i].weights);
     }
     free(model->stem);
     free(model->stem_bias);

@@ -2,34 +2,33 @@
 // so that what one step writes is still in the first or second cache when the next reads it. Layer
 // by layer, every map would go out to the third cache or to memory and come back.
 //
-// A unit ("stage" here, with its buffers for one input size) keeps a ring of three pairs of rows
-// between its two convolutions: the depthwise one needs the row above and the row below. A whole
-// map is stored only where something reads it later: the neck and the results.
+// A unit ("stage" here, with its buffers for one input size) keeps a ring of five rows between its
+// two convolutions: the two that have just come, and the three above them, since the depthwise one
+// also needs the row above and the row below. A whole map is stored only where something reads it
+// later: the neck and the results.
 #include "nn/aligned.h"
 #include "nn/profile.h"
 #include "nn/yunet_model.h"
-#include <math.h>
 #include <stdlib.h>
 
-enum { RING_PAIRS = 3, PIXEL = 3 };
+enum { RING_ROWS = 5, PIXEL = 3 };
 
 struct stage {
     const struct fw_unit_weights *weights;
     int width, height;
-    float *ring; // RING_PAIRS * 2 ring rows
+    float *ring; // RING_ROWS ring rows
     size_t ring_row_floats, block_stride;
-    // The output: the whole map when it is kept, else two rows. An odd height is rounded up, for
-    // the second row of the last pair, which nobody reads.
+    // The whole output when it is kept. An odd height is rounded up, for the second row of the last
+    // pair, which nobody reads.
     float *map;
     bool kept;
     // The stage that takes this one's rows as they come, after pooling or directly.
     struct stage *next;
     bool next_pools;
-    float *pooled; // two rows of the next stage's input
+    float *pooled; // two rows of the next stage's input; NULL unless next_pools
     // For a stage that nobody feeds: the kept maps that it reads.
     const struct stage *source, *upsampled;
     bool source_pooled;
-    float *input; // two rows
 };
 
 struct fw_yunet {
@@ -38,7 +37,9 @@ struct fw_yunet {
     int width, height;
     float *picture; // one row of zeros, then HEIGHT rows, each with one zero pixel before it
     size_t picture_stride;
-    float *stem_rows;
+    // Two rows on their way from one step to the next, as long as the longest: the pointwise step
+    // has read them before the depthwise one writes again.
+    float *pair;
     float *zero_row; // a ring row of zeros for above and below the map, as long as the longest
     struct stage *stem_reader;
     struct fw_profile profile;
@@ -58,28 +59,14 @@ static int part_of(const struct fw_yunet *net, const struct stage *stage)
 
 static float *ring_row(const struct stage *stage, int y)
 {
-    return stage->ring + (size_t)(y % (RING_PAIRS * 2)) * stage->ring_row_floats;
+    return stage->ring + (size_t)(y % RING_ROWS) * stage->ring_row_floats;
 }
 
 static void push_pair(struct fw_yunet *net, struct stage *stage, int pair, const float *row0,
                       const float *row1);
 
-// Pools two rows and hands the result on when it is the second of a pair, or the last one.
-static void push_pooled(struct fw_yunet *net, struct stage *stage, int y, const float *row0,
-                        const float *row1)
-{
-    struct stage *next = stage->next;
-    float *second = stage->pooled + row_floats(stage) / 2;
-    net->kernels->pool(row0, row1, stage->weights->out_channels, next->width,
-                       y % 2 == 0 ? stage->pooled : second);
-    if (y % 2 == 1) {
-        push_pair(net, next, y / 2, stage->pooled, second);
-    } else if (y == next->height - 1) {
-        push_pair(net, next, y / 2, stage->pooled, NULL);
-    }
-}
-
-// The depthwise step for pair PAIR, once the rows around it are in the ring.
+// The depthwise step for pair PAIR, once the rows around it are in the ring; its rows go on to the
+// next stage as they are, or pooled to one row, which waits for a second one.
 static void emit_pair(struct fw_yunet *net, struct stage *stage, int pair)
 {
     int y = 2 * pair;
@@ -90,16 +77,24 @@ static void emit_pair(struct fw_yunet *net, struct stage *stage, int pair)
         has_second ? ring_row(stage, y + 1) : net->zero_row,
         y + 2 < stage->height ? ring_row(stage, y + 2) : net->zero_row,
     };
-    float *out0 = stage->map + (stage->kept ? (size_t)y * row_floats(stage) : 0);
-    float *out1 = out0 + row_floats(stage);
-    net->kernels->depthwise(stage->weights, rows, stage->block_stride, stage->width, out0, out1);
+    float *out[2] = {NULL, NULL}, *pooled = NULL;
+    if (stage->kept || stage->pooled == NULL) {
+        out[0] = stage->kept ? stage->map + (size_t)y * row_floats(stage) : net->pair;
+        out[1] = out[0] + row_floats(stage);
+    }
+    if (stage->pooled != NULL) {
+        pooled = stage->pooled + (pair % 2 == 0 ? 0 : row_floats(stage) / 2);
+    }
+    net->kernels->depthwise(stage->weights, rows, stage->block_stride, stage->width, out, pooled);
     if (stage->next == NULL) {
         return;
     }
-    if (stage->next_pools) {
-        push_pooled(net, stage, pair, out0, out1);
-    } else {
-        push_pair(net, stage->next, pair, out0, has_second ? out1 : NULL);
+    if (pooled == NULL) {
+        push_pair(net, stage->next, pair, out[0], has_second ? out[1] : NULL);
+    } else if (pair % 2 == 1) {
+        push_pair(net, stage->next, pair / 2, stage->pooled, pooled);
+    } else if (pair == stage->next->height - 1) {
+        push_pair(net, stage->next, pair / 2, stage->pooled, NULL);
     }
 }
 
@@ -108,12 +103,11 @@ static void push_pair(struct fw_yunet *net, struct stage *stage, int pair, const
                       const float *row1)
 {
     int before = fw_profile_switch(&net->profile, part_of(net, stage));
-    net->kernels->pointwise(stage->weights, row0, stage->width,
-                            ring_row(stage, 2 * pair) + FW_BLOCK, stage->block_stride);
-    if (row1 != NULL) {
-        net->kernels->pointwise(stage->weights, row1, stage->width,
-                                ring_row(stage, 2 * pair + 1) + FW_BLOCK, stage->block_stride);
-    }
+    // In place of a second row that is missing the first one does: nobody reads what it gives.
+    const float *rows[2] = {row0, row1 == NULL ? row0 : row1};
+    float *out[2] = {ring_row(stage, 2 * pair) + FW_BLOCK,
+                     ring_row(stage, 2 * pair + 1) + FW_BLOCK};
+    net->kernels->pointwise(stage->weights, rows, stage->width, out, stage->block_stride);
     if (pair > 0) {
         emit_pair(net, stage, pair - 1);
     }
@@ -127,11 +121,14 @@ static void run_stem(struct fw_yunet *net)
 {
     const struct fw_yunet_model *model = net->model;
     int width = net->width / 2;
-    float *out[2] = {net->stem_rows, net->stem_rows + (size_t)width * (size_t)model->stem_channels};
+    float *out[2] = {net->pair, net->pair + (size_t)width * (size_t)model->stem_channels};
     for (int y = 0; y < net->height / 2; y++) {
         const float *above = net->picture + (size_t)(2 * y) * net->picture_stride;
-        const float *rows[3] = {above, above + net->picture_stride,
-                                above + 2 * net->picture_stride};
+        // The last two are read next: the kernel may fetch them ahead.
+        const float *below = above + 2 * net->picture_stride;
+        size_t ahead = y + 1 < net->height / 2 ? net->picture_stride : 0;
+        const float *rows[5] = {above, above + net->picture_stride, below, below + ahead,
+                                below + 2 * ahead};
         net->kernels->stem(rows, model->stem, model->stem_bias, model->stem_channels, width,
                            out[y % 2]);
         if (y % 2 == 1) {
@@ -163,29 +160,20 @@ static const float *input_row(const struct fw_yunet *net, const struct stage *st
 static void run_from_maps(struct fw_yunet *net, struct stage *stage)
 {
     int before = fw_profile_switch(&net->profile, part_of(net, stage));
-    float *second = stage->input + (size_t)stage->width * (size_t)stage->weights->in_channels;
+    float *second = net->pair + (size_t)stage->width * (size_t)stage->weights->in_channels;
     for (int y = 0; y < stage->height; y += 2) {
-        const float *row0 = input_row(net, stage, y, stage->input);
+        const float *row0 = input_row(net, stage, y, net->pair);
         const float *row1 = y + 1 < stage->height ? input_row(net, stage, y + 1, second) : NULL;
         push_pair(net, stage, y / 2, row0, row1);
     }
     (void)fw_profile_switch(&net->profile, before);
 }
 
-static float sigmoid(float value)
-{
-    return 1.0f / (1.0f + expf(-value));
-}
-
 static void fill_level(const struct fw_yunet *net, int level, struct fw_yunet_level *result)
 {
     const struct stage *head = &net->stages[net->model->heads[level]];
     size_t cells = (size_t)head->width * (size_t)head->height;
-    for (size_t i = 0; i < cells; i++) {
-        float *row = head->map + i * FW_YUNET_HEAD_CHANNELS;
-        row[0] = sigmoid(row[0]);
-        row[1] = sigmoid(row[1]);
-    }
+    net->kernels->probabilities(head->map, cells);
     *result = (struct fw_yunet_level){8 << level, head->width, head->height, head->map};
 }
 
@@ -264,40 +252,44 @@ static void connect(struct fw_yunet *net)
 static int alloc_stage(struct stage *stage)
 {
     size_t width = (size_t)stage->width, channels = (size_t)stage->weights->out_channels;
-    size_t rows = stage->kept ? (size_t)(stage->height + stage->height % 2) : 2;
     stage->block_stride = (width + 2) * FW_BLOCK;
     stage->ring_row_floats = (width + 2) * channels;
-    stage->ring = fw_floats_create(RING_PAIRS * 2, stage->ring_row_floats);
-    stage->map = fw_floats_create(rows, row_floats(stage));
-    bool failed = stage->ring == NULL || stage->map == NULL;
-    if (stage->next != NULL && stage->next_pools) {
+    stage->ring = fw_floats_create(RING_ROWS, stage->ring_row_floats);
+    bool failed = stage->ring == NULL;
+    if (stage->next_pools) {
         stage->pooled = fw_floats_create(2, row_floats(stage) / 2);
         failed = failed || stage->pooled == NULL;
     }
-    if (stage->source != NULL) {
-        stage->input = fw_floats_create(2, width * (size_t)stage->weights->in_channels);
-        failed = failed || stage->input == NULL;
+    if (stage->kept) {
+        size_t rows = (size_t)(stage->height + stage->height % 2);
+        stage->map = fw_floats_create(rows, row_floats(stage));
+        failed = failed || stage->map == NULL;
     }
     return failed ? FW_ENOMEM : FW_OK;
 }
 
+static size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 static int alloc_net(struct fw_yunet *net)
 {
-    size_t longest = 0;
+    size_t longest = 0, pair = (size_t)(net->width / 2) * (size_t)net->model->stem_channels;
     for (int i = 0; i < net->stage_count; i++) {
         struct stage *stage = &net->stages[i];
         if (alloc_stage(stage) != FW_OK) {
             return FW_ENOMEM;
         }
-        longest = stage->ring_row_floats > longest ? stage->ring_row_floats : longest;
+        longest = max_size(longest, stage->ring_row_floats);
+        pair = max_size(pair, max_size(row_floats(stage),
+                                       (size_t)stage->width * (size_t)stage->weights->in_channels));
     }
     net->picture_stride = (size_t)(net->width + 1) * PIXEL;
     net->picture = fw_floats_create((size_t)net->height + 1, net->picture_stride);
-    net->stem_rows =
-        fw_floats_create(2, (size_t)(net->width / 2) * (size_t)net->model->stem_channels);
+    net->pair = fw_floats_create(2, pair);
     net->zero_row = fw_floats_create(1, longest);
-    return net->picture != NULL && net->stem_rows != NULL && net->zero_row != NULL ? FW_OK
-                                                                                   : FW_ENOMEM;
+    return net->picture != NULL && net->pair != NULL && net->zero_row != NULL ? FW_OK : FW_ENOMEM;
 }
 
 static bool is_valid_size(int size)
@@ -349,10 +341,9 @@ void fw_yunet_destroy(struct fw_yunet *net)
         free(net->stages[i].ring);
         free(net->stages[i].map);
         free(net->stages[i].pooled);
-        free(net->stages[i].input);
     }
     free(net->picture);
-    free(net->stem_rows);
+    free(net->pair);
     free(net->zero_row);
     fw_yunet_model_unref(net->model);
     free(net);
