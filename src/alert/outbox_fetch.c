@@ -132,7 +132,7 @@ int fw_outbox_fetch(struct fw_outbox *outbox, const struct fw_outbox_ask *ask,
                     struct fw_outbox_record *records, size_t *count, bool *is_all,
                     struct fw_error *error)
 {
-    uint64_t generation;
+    uint64_t generation, file;
     int64_t after_seq = ask->after_seq;
     bool is_stored, is_held;
     int code = SQLITE_OK, status = FW_OK;
@@ -140,6 +140,7 @@ int fw_outbox_fetch(struct fw_outbox *outbox, const struct fw_outbox_ask *ask,
     *count = 0;
     pthread_mutex_lock(&outbox->state.mutex);
     generation = outbox->generation;
+    file = outbox->stats.damaged;
     is_stored = outbox->is_stored;
     is_held = outbox->marks.count >= MARKS_MAX;
     outbox->fetchers++;
@@ -154,7 +155,9 @@ int fw_outbox_fetch(struct fw_outbox *outbox, const struct fw_outbox_ask *ask,
     if (code == SQLITE_OK && *is_all && outbox->stats.is_degraded && *count < ask->max)
         read_ring(outbox, ask, after_seq, records, count);
     *is_all = *is_all && *count < ask->max;
-    outbox->is_damaged = outbox->is_damaged || fw_outbox_db_is_damage(code);
+    // Of a file that was moved aside meanwhile that is nothing new, and says nothing of the next.
+    if (fw_outbox_db_is_damage(code) && file == outbox->stats.damaged)
+        outbox->is_damaged = true;
     if (code == SQLITE_NOMEM)
         status = fw_fail(error, FW_ENOMEM, "no memory to read the outbox");
     else if (code != SQLITE_OK)

@@ -26,6 +26,7 @@ struct fw_outbox {
     char *sink_names[FW_OUTBOX_MAX_SINKS];
     int lock_fd;
     int64_t first_seq, opened_us;
+    uint64_t checked_file; // how many were damaged before the one that `checker` looks at
     struct fw_thread *writer,
         *checker; // the latter only where the check at the start took too long
 
@@ -91,6 +92,9 @@ int fw_outbox_ready(struct fw_outbox *outbox);
 void fw_outbox_unready(struct fw_outbox *outbox);
 // Moves the damaged file aside, for the next fw_outbox_ready() to begin a new one. A code.
 int fw_outbox_replace(struct fw_outbox *outbox);
+// Moves what waits into the queues of today's sinks; the first time it ends the tracks of before,
+// too. A code.
+int fw_outbox_adopt(struct fw_outbox *outbox);
 // Reads the counts anew; with IS_NEW the dispatcher is to fetch anew, too. A code.
 int fw_outbox_recount(struct fw_outbox *outbox, bool is_new);
 // CODE, or SQLITE_FULL: SQLite may say only that it can't open or write a file where the disk has

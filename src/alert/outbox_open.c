@@ -29,11 +29,14 @@ void fw_outbox_explain(const struct fw_outbox *outbox, int code, char *text, siz
 
 // The file itself
 
-// SQLite makes files that everybody may read; they would show who was where.
+// SQLite makes files that everybody may read; they would show who was where. A file that is there
+// is not opened: closing it would end the locks that other connections of this process hold on it.
 static int touch(const struct fw_outbox *outbox)
 {
-    int fd = open(outbox->path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    int fd = open(outbox->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
 
+    if (fd < 0 && errno == EEXIST)
+        return SQLITE_OK;
     if (fd < 0)
         return fw_status_of_errno(errno) == FW_EFULL ? SQLITE_FULL : SQLITE_CANTOPEN;
     close(fd);
@@ -89,6 +92,7 @@ static int put_aside(struct fw_outbox *outbox, enum fw_outbox_file_state state)
     outbox->was_replaced = outbox->was_open;
     pthread_mutex_lock(&outbox->state.mutex);
     outbox->stats.damaged++;
+    outbox->is_damaged = false; // that was the old one
     pthread_mutex_unlock(&outbox->state.mutex);
     return open_file(outbox);
 }
@@ -168,7 +172,7 @@ static int end_tracks(struct fw_outbox *outbox)
 
 // Sinks and counts
 
-static int adopt(struct fw_outbox *outbox)
+int fw_outbox_adopt(struct fw_outbox *outbox)
 {
     struct fw_outbox_queues ids = outbox->ids;
     uint64_t expired = 0;
@@ -177,7 +181,7 @@ static int adopt(struct fw_outbox *outbox)
     if (code == SQLITE_OK)
         code = fw_outbox_store_adopt(&outbox->db, &ids, outbox->options.sink_names, &expired);
     pthread_mutex_lock(&outbox->reader_mutex);
-    outbox->ids = ids;
+    memcpy(outbox->ids.sink_ids, ids.sink_ids, sizeof(ids.sink_ids));
     pthread_mutex_unlock(&outbox->reader_mutex);
     if (code == SQLITE_OK && !outbox->was_open)
         code = end_tracks(outbox);
@@ -194,6 +198,7 @@ static int adopt(struct fw_outbox *outbox)
                        (unsigned long long)expired);
     pthread_mutex_lock(&outbox->state.mutex);
     outbox->stats.expired += expired;
+    outbox->told_expired += expired; // just now
     pthread_mutex_unlock(&outbox->state.mutex);
     return SQLITE_OK;
 }
@@ -268,10 +273,9 @@ static void run_checker(void *opaque)
     if (fw_outbox_db_open(&db, outbox->path, true) == SQLITE_OK)
         is_good = fw_outbox_db_check(&db, &outbox->is_stopping);
     fw_outbox_db_close(&db);
-    if (is_good)
-        return;
     pthread_mutex_lock(&outbox->state.mutex);
-    outbox->is_damaged = true;
+    outbox->is_damaged =
+        outbox->is_damaged || (!is_good && outbox->stats.damaged == outbox->checked_file);
     pthread_mutex_unlock(&outbox->state.mutex);
 }
 
@@ -279,6 +283,7 @@ static void start_checker(struct fw_outbox *outbox)
 {
     if (outbox->is_checked || outbox->checker != NULL)
         return;
+    outbox->checked_file = outbox->stats.damaged;
     if (fw_thread_start(&outbox->checker, "outbox-check", outbox->options.log, run_checker,
                         outbox) != FW_OK)
         fw_log_warning(outbox->options.log, "no thread to check %s for damage", outbox->path);
@@ -291,10 +296,17 @@ static int open_all(struct fw_outbox *outbox)
     if (code == SQLITE_OK)
         code = number(outbox);
     if (code == SQLITE_OK)
-        code = adopt(outbox);
+        code = fw_outbox_adopt(outbox);
     if (code == SQLITE_OK)
         code = fw_outbox_recount(outbox, !outbox->was_replaced);
     return code;
+}
+
+static void close_reader(struct fw_outbox *outbox)
+{
+    pthread_mutex_lock(&outbox->reader_mutex);
+    fw_outbox_db_close(&outbox->reader);
+    pthread_mutex_unlock(&outbox->reader_mutex);
 }
 
 int fw_outbox_ready(struct fw_outbox *outbox)
@@ -312,6 +324,7 @@ int fw_outbox_ready(struct fw_outbox *outbox)
     remember_file(outbox);
     outbox->is_ready = outbox->was_open = true;
     outbox->was_replaced = false;
+    close_reader(outbox); // a fetch that was under way may have opened the file of before
     pthread_mutex_lock(&outbox->state.mutex);
     outbox->is_stored = true;
     pthread_mutex_unlock(&outbox->state.mutex);
@@ -324,9 +337,7 @@ void fw_outbox_unready(struct fw_outbox *outbox)
     pthread_mutex_lock(&outbox->state.mutex);
     outbox->is_stored = false;
     pthread_mutex_unlock(&outbox->state.mutex);
-    pthread_mutex_lock(&outbox->reader_mutex);
-    fw_outbox_db_close(&outbox->reader);
-    pthread_mutex_unlock(&outbox->reader_mutex);
+    close_reader(outbox);
     fw_outbox_db_close(&outbox->db);
     outbox->is_ready = false;
 }

@@ -373,9 +373,11 @@ static int notice_changes(struct fw_outbox *outbox)
         return fw_outbox_ready(outbox);
     }
     code = fw_outbox_db_integer(&outbox->db, "PRAGMA data_version", &version);
-    if (code == SQLITE_OK && version != outbox->data_version)
-        code = fw_outbox_recount(outbox, true);
-    return code;
+    if (code != SQLITE_OK || version == outbox->data_version)
+        return code;
+    // A dead letter of former sinks or of another way of sharing may wait again.
+    code = fw_outbox_adopt(outbox);
+    return code == SQLITE_OK ? fw_outbox_recount(outbox, true) : code;
 }
 
 static int give_room_back(struct fw_outbox *outbox)

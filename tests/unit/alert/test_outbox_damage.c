@@ -230,6 +230,32 @@ static void a_database_that_is_removed_is_begun_anew(void **state)
     free_outbox_bench(bench);
 }
 
+// Opening the outbox must not end the lock that another connection of this process holds: whoever
+// came next could take the log of the database away from under both.
+static void locks_of_other_connections_last(void **state)
+{
+    struct outbox_bench *bench = new_outbox_bench(FW_DELIVERY_ALL, 1);
+    struct flock lock = {.l_type = F_WRLCK, .l_start = 0x40000002, .l_len = 510}; // SQLite's own
+    struct fw_outbox_file *file = NULL;
+    int result;
+    pid_t child;
+    (void)state;
+
+    open_outbox(bench);
+    close_outbox(bench);
+    assert_int_equal(fw_outbox_file_open(&file, bench->path, true, NULL), FW_OK);
+    open_outbox(bench);
+    child = fork();
+    if (child == 0) {
+        int fd = open(bench->path, O_RDWR);
+        _exit(fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &result, 0), child);
+    assert_int_equal(result, 0);
+    fw_outbox_file_close(file);
+    free_outbox_bench(bench);
+}
+
 // Killing
 
 // Posts, and tells of what is committed, until it is killed.
@@ -341,6 +367,7 @@ int run_outbox_damage_tests(void)
         cmocka_unit_test(no_flipped_bit_stops_the_outbox),
         cmocka_unit_test(damage_that_shows_later_is_moved_aside_at_work),
         cmocka_unit_test(a_database_that_is_removed_is_begun_anew),
+        cmocka_unit_test(locks_of_other_connections_last),
         cmocka_unit_test(nothing_committed_is_lost_by_a_kill),
     };
 

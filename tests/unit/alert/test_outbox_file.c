@@ -125,6 +125,36 @@ static void dead_letters_wait_again_and_the_daemon_notices(void **state)
     free_outbox_bench(bench);
 }
 
+static void dead_letters_of_another_delivery_go_to_the_sinks_of_today(void **state)
+{
+    struct outbox_bench *bench = new_outbox_bench(FW_DELIVERY_FALLBACK, 2);
+    struct fw_outbox_file *file;
+    uint64_t version, count = 0;
+    int64_t seqs[64];
+    char ids[64][37], id[37];
+    (void)state;
+
+    open_outbox(bench);
+    post_quiet(bench, "x", id);
+    flush_outbox(bench);
+    assert_int_equal(fetch_ids(bench, 0, FW_OUTBOX_NO_SINK, NULL, seqs), 1);
+    mark_record(bench, seqs[0], 0, 0, FW_OUTCOME_DEAD);
+    close_outbox(bench);
+    bench->options.delivery = FW_DELIVERY_ALL;
+    open_outbox(bench);
+    version = fw_outbox_version(bench->outbox);
+    file = open_file(bench, false);
+    assert_int_equal(fw_outbox_file_retry(file, &(struct fw_outbox_query){0}, &count, NULL), FW_OK);
+    assert_int_equal(count, 1);
+    await_version(bench, version);
+    for (size_t queue = 0; queue < 2; queue++) {
+        assert_int_equal(fetch_ids(bench, queue, FW_OUTBOX_NO_SINK, ids, NULL), 1);
+        assert_string_equal(ids[0], id);
+    }
+    fw_outbox_file_close(file);
+    free_outbox_bench(bench);
+}
+
 static void what_is_purged_is_gone_save_open_tracks(void **state)
 {
     int64_t seqs[64];
@@ -188,6 +218,7 @@ int run_outbox_file_tests(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_come_in_either_order_with_their_state),
         cmocka_unit_test(dead_letters_wait_again_and_the_daemon_notices),
+        cmocka_unit_test(dead_letters_of_another_delivery_go_to_the_sinks_of_today),
         cmocka_unit_test(what_is_purged_is_gone_save_open_tracks),
         cmocka_unit_test(wrong_files_are_named),
     };
