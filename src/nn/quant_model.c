@@ -179,7 +179,8 @@ static int pack_pointwise(const struct packer *packer, struct fw_int8_unit *unit
     }
     channel->word_step = ldexp(channel->step, shift);
     channel->largest_word = fmax(fabs(ldexp(lowest, -shift)), fabs(ldexp(highest, -shift))) + 1;
-    unit->pointwise_bias[channel->out] = (int32_t)bias + (shift > 0 ? 1 << (shift - 1) : 0);
+    // What rounds is added first: without it the bias alone may just miss 32 bits.
+    unit->pointwise_bias[channel->out] = (int32_t)(bias + (shift > 0 ? 1 << (shift - 1) : 0));
     unit->signed_bias[channel->out] = unit->pointwise_bias[channel->out] + 128 * (int32_t)sum;
     unit->shift[channel->out] = shift;
     unit->complement[channel->out] = 16 - shift;
@@ -283,6 +284,18 @@ static int pack_unit(const struct packer *packer, int index)
     return status;
 }
 
+// Whether all that is read consists of bytes: a unit without ReLU, as the heads are, makes floats.
+static bool reads_bytes_only(const struct fw_yunet_plan *plan)
+{
+    bool only = true;
+    for (int i = 0; i < plan->unit_count; i++) {
+        const struct fw_unit_plan *unit = &plan->units[i];
+        only = only && (unit->source == FW_YUNET_STEM || plan->units[unit->source].relu) &&
+               (unit->upsampled == FW_YUNET_NONE || plan->units[unit->upsampled].relu);
+    }
+    return only;
+}
+
 // Every layer that is read must have a range for each of its channels.
 static bool ranges_fit(const struct fw_yunet_plan *plan, const struct fw_quant_ranges *ranges)
 {
@@ -303,6 +316,9 @@ int fw_quant_pack(struct fw_quant_model *model, const struct fw_yunet_plan *plan
                   const struct fw_quant_ranges *ranges, struct fw_error *error)
 {
     struct packer packer = {model, plan, error};
+    if (!reads_bytes_only(plan)) {
+        return refuse(&packer, "a layer reads another one that has no ReLU");
+    }
     if (!ranges_fit(plan, ranges)) {
         return refuse(&packer, "the measured ranges are those of another network");
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define COUNT(array) (int)(sizeof(array) / sizeof((array)[0]))
+#define FNV_PRIME    0x100000001b3u
 
 // Written by tests/tools/calibrate.sh, which says on which pictures.
 static const struct fw_quant_range yunet_n_layers[] = {
@@ -56,8 +57,8 @@ static const struct fw_quant_range yunet_s_layers[] = {
 // 0 where int8 was better throughout (docs/detection.md has all figures). They are noisy by about
 // as much as they are large.
 static const struct fw_quant_ranges known[] = {
-    {"YuNet-n", 0x96b801a9bef7c217, {0, 0, 0.0020f}, COUNT(yunet_n_layers), yunet_n_layers},
-    {"YuNet-s", 0x37bd56d79c6f5320, {0.0037f, 0.0046f, 0}, COUNT(yunet_s_layers), yunet_s_layers},
+    {"YuNet-n", 0x32dc9a19aa6db9eb, {0, 0, 0.0020f}, COUNT(yunet_n_layers), yunet_n_layers},
+    {"YuNet-s", 0x8f04eac4736fef27, {0.0037f, 0.0046f, 0}, COUNT(yunet_s_layers), yunet_s_layers},
 };
 
 static uint64_t hash_floats(uint64_t hash, const float *values, size_t count)
@@ -66,7 +67,7 @@ static uint64_t hash_floats(uint64_t hash, const float *values, size_t count)
         uint32_t bits;
         memcpy(&bits, &values[i], sizeof(bits));
         for (int shift = 0; shift < 32; shift += 8) {
-            hash = (hash ^ (bits >> shift & 255)) * 0x100000001b3u;
+            hash = (hash ^ (bits >> shift & 255)) * FNV_PRIME;
         }
     }
     return hash;
@@ -79,11 +80,23 @@ static uint64_t hash_conv(uint64_t hash, const struct fw_conv *conv, int kernel)
     return hash_floats(hash_floats(hash, conv->weights, count), conv->bias, out);
 }
 
+// How a unit is wired.
+static uint64_t hash_wiring(uint64_t hash, const struct fw_unit_plan *unit)
+{
+    const int wiring[] = {unit->relu, unit->source, unit->pooled, unit->upsampled};
+    for (int i = 0; i < COUNT(wiring); i++) {
+        // No index reaches 128: each fits a byte, and so does what is less than zero.
+        hash = (hash ^ ((unsigned)wiring[i] & 255)) * FNV_PRIME;
+    }
+    return hash;
+}
+
 uint64_t fw_quant_fingerprint(const struct fw_yunet_plan *plan)
 {
     uint64_t hash = hash_conv(0xcbf29ce484222325u, &plan->stem, 3);
     for (int i = 0; i < plan->unit_count; i++) {
         const struct fw_unit_plan *unit = &plan->units[i];
+        hash = hash_wiring(hash, unit);
         for (int part = 0; part < unit->part_count; part++) {
             hash = hash_conv(hash, &unit->pointwise[part], 1);
             hash = hash_conv(hash, &unit->depthwise[part], 3);

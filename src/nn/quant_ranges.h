@@ -16,7 +16,7 @@ enum { FW_QUANT_EASY, FW_QUANT_MEDIUM, FW_QUANT_HARD, FW_QUANT_DIFFICULTIES };
 
 struct fw_quant_ranges {
     const char *model;    // for messages
-    uint64_t fingerprint; // fw_quant_fingerprint() of the model's weights
+    uint64_t fingerprint; // fw_quant_fingerprint() of the model
     // The largest loss of average precision against fp32 over the sizes measured, per difficulty.
     float losses[FW_QUANT_DIFFICULTIES];
     int layer_count; // the first layer, then each unit of the plan; empty for heads
@@ -26,8 +26,9 @@ struct fw_quant_ranges {
 // The largest loss with which int8 is chosen by itself.
 #define FW_QUANT_MAX_LOSS 0.005f
 
-// FNV-1a over all weights and biases in the plan's order: the same for a file that was only written
-// anew, another one for any other training. Tells models apart; protects against nobody.
+// FNV-1a over all weights and biases in the plan's order, and over what each unit reads: the same
+// for a file that was only written anew, another one for any other training or wiring. Tells models
+// apart; protects against nobody.
 uint64_t fw_quant_fingerprint(const struct fw_yunet_plan *plan);
 // NULL: never calibrated.
 const struct fw_quant_ranges *fw_quant_ranges_find(uint64_t fingerprint);

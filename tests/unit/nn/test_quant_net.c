@@ -315,6 +315,55 @@ static void refuses_ranges_that_do_not_fit(void **state)
     free_fixture(fixture);
 }
 
+// A unit that no head is: its result is read by another one.
+static struct fw_unit_plan *find_read_unit(struct fixture *fixture)
+{
+    for (int i = 0; i < fixture->plan.unit_count; i++) {
+        int source = fixture->plan.units[i].source;
+        if (source != FW_YUNET_STEM) {
+            return &fixture->plan.units[source];
+        }
+    }
+    fail_msg("no unit reads another one");
+    return NULL;
+}
+
+// The same weights in another order of things: what was measured says nothing about it.
+static void a_fingerprint_is_of_the_wiring_too(void **state)
+{
+    struct fixture *fixture = make_fixture();
+    struct fw_unit_plan *unit = find_read_unit(fixture);
+    uint64_t fingerprint = fw_quant_fingerprint(&fixture->plan);
+    const struct fw_unit_plan before = *unit;
+    (void)state;
+    unit->relu = !unit->relu;
+    assert_true(fw_quant_fingerprint(&fixture->plan) != fingerprint);
+    *unit = before;
+    unit->pooled = !unit->pooled;
+    assert_true(fw_quant_fingerprint(&fixture->plan) != fingerprint);
+    *unit = before;
+    unit->upsampled = 0;
+    assert_true(fw_quant_fingerprint(&fixture->plan) != fingerprint);
+    *unit = before;
+    unit->source++;
+    assert_true(fw_quant_fingerprint(&fixture->plan) != fingerprint);
+    *unit = before;
+    assert_true(fw_quant_fingerprint(&fixture->plan) == fingerprint);
+    free_fixture(fixture);
+}
+
+// Its result would be floats, which nobody reads.
+static void refuses_units_without_relu_before_others(void **state)
+{
+    struct fixture *fixture = make_fixture();
+    struct fw_error error;
+    (void)state;
+    find_read_unit(fixture)->relu = false;
+    assert_int_equal(try_pack(fixture, &error), FW_ENOTSUP);
+    assert_non_null(strstr(error.message, "no ReLU"));
+    free_fixture(fixture);
+}
+
 static void refuses_sums_of_maps_with_different_steps(void **state)
 {
     struct fixture *fixture = make_fixture();
@@ -399,6 +448,8 @@ int main(void)
         cmocka_unit_test(refuses_models_that_were_never_calibrated),
         cmocka_unit_test(refuses_what_fp32_refuses),
         cmocka_unit_test(refuses_ranges_that_do_not_fit),
+        cmocka_unit_test(a_fingerprint_is_of_the_wiring_too),
+        cmocka_unit_test(refuses_units_without_relu_before_others),
         cmocka_unit_test(refuses_sums_of_maps_with_different_steps),
         cmocka_unit_test(is_advised_where_it_is_fast_and_right),
         cmocka_unit_test(says_where_its_time_goes),
