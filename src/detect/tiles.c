@@ -60,7 +60,8 @@ struct fw_tile_grid fw_tile_grid_for(int width, int height, int limit_px,
         grid.columns = parameters->tile_columns > 1 ? parameters->tile_columns : 1;
         grid.rows = parameters->tile_rows > 1 ? parameters->tile_rows : 1;
     }
-    double shared_px = (double)WELL_SEEN_PX * longer / limit_px;
+    // Room for the largest of them, and on both sides for what keeps it from being taken as cut.
+    double shared_px = WELL_SEEN_PX * (1 + 2 * (double)CUT_MARGIN) * longer / limit_px;
     grid.tile_width = tile_side(region->width, grid.columns, shared_px);
     grid.tile_height = tile_side(region->height, grid.rows, shared_px);
     return grid;
