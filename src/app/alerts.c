@@ -14,6 +14,8 @@ enum {
     // On a full disk these megabytes still take events: some ten thousand of them.
     RESERVE_MB = 16,
     RING_EVENTS = 10000,
+    // Copies of pictures leave so much of the disk to the outbox and its reserve.
+    FREE_MB = 4 * RESERVE_MB,
     // How often the waiting for a sink looks whether it shall be cut short.
     LOOK_AROUND_MS = 100,
 };
@@ -88,6 +90,7 @@ static struct fw_store_options store_options(const struct fw_config *config,
         .public_base_url = s3->public_base_url,
         .max_bytes = config->alerts.max_mb * BYTES_PER_MB,
         .max_age_us = (int64_t)(config->alerts.max_age_days * US_PER_DAY),
+        .min_free_bytes = FREE_MB * BYTES_PER_MB,
         .s3 = {.bucket = s3->bucket,
                .endpoint_url = s3->endpoint_url,
                .region = s3->region,
@@ -119,6 +122,7 @@ static int open_spool(struct fw_alerts *alerts, struct fw_error *error)
                                              .store = alerts->store,
                                              .max_bytes = store.max_bytes,
                                              .max_age_us = store.max_age_us,
+                                             .min_free_bytes = store.min_free_bytes,
                                              .changed = on_picture_changed,
                                              .opaque = alerts,
                                              .log = alerts->options.log};

@@ -209,11 +209,11 @@ static void lend_picture(struct fw_analyse *analyse, struct fw_frame *frame,
     pending->report.picture = frame;
 }
 
-// Room for all that one call of the tracker can change: every track ends, every face of FACES
-// appears. The lock is held.
+// Room for all that one call of the tracker can change: every track that is followed ends, every
+// face of FACES appears. The lock is held.
 static int make_room(struct fw_analyse *analyse, size_t faces, struct pending_list *list)
 {
-    size_t capacity = analyse->track_count + faces;
+    size_t capacity = analyse->follows.count + faces;
 
     if (fw_follows_reserve(&analyse->follows, faces))
         return FW_ENOMEM;

@@ -15,7 +15,7 @@ enum { MAX_REMOVALS = 256 };
 
 struct dir_store {
     struct fw_tree *tree;
-    int64_t max_bytes, max_age_us;
+    int64_t max_bytes, max_age_us, min_free_bytes;
     const struct fw_log *log;
     bool has_mutex;
     pthread_mutex_t mutex; // guards the index
@@ -24,7 +24,7 @@ struct dir_store {
 
 static bool is_bounded(const struct dir_store *store)
 {
-    return store->max_bytes > 0 || store->max_age_us > 0;
+    return store->max_bytes > 0 || store->max_age_us > 0 || store->min_free_bytes > 0;
 }
 
 static bool is_one_too_many(const struct dir_store *store, int64_t now_us)
@@ -34,6 +34,7 @@ static bool is_one_too_many(const struct dir_store *store, int64_t now_us)
     if (index->count == 0)
         return false;
     return (store->max_bytes > 0 && index->bytes > store->max_bytes) ||
+           fw_tree_short_bytes(store->tree, store->min_free_bytes) > 0 ||
            (store->max_age_us > 0 &&
             fw_store_index_first(index)->time_us < now_us - store->max_age_us);
 }
@@ -94,6 +95,7 @@ static int dir_open(void **state, const struct fw_store_options *options, struct
     *state = store;
     store->max_bytes = options->max_bytes;
     store->max_age_us = options->max_age_us;
+    store->min_free_bytes = options->min_free_bytes;
     store->log = options->log;
     if (pthread_mutex_init(&store->mutex, NULL) != 0)
         return fw_fail(error, FW_ENOMEM, "no memory for the store of snapshots");
@@ -131,6 +133,10 @@ static int dir_put(void *state, const char *key, const uint8_t *data, size_t len
     int status = fw_tree_write(store->tree, key, data, length, cancel, &was_there, error);
     (void)content_type; // the key's ending says it
 
+    if (status == FW_EFULL) {
+        dir_sweep(store);
+        status = fw_tree_write(store->tree, key, data, length, cancel, &was_there, error);
+    }
     if (status != FW_OK)
         return status;
     pthread_mutex_lock(&store->mutex);

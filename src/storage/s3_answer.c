@@ -151,6 +151,10 @@ static struct meaning meaning_of_status(long status, bool has_code)
                             "it is asked again later"};
     struct meaning rejected = {NULL, FW_EREJECTED, "the server does not take this picture",
                                "its log says why"};
+    // Without a code it is a proxy, or a server at the wrong port: S3 tells its reasons.
+    struct meaning foreign = {NULL, FW_EAUTH, "what answers is no S3 server",
+                              "check s3.endpoint_url (http or https, the port) and what stands in "
+                              "between"};
     struct meaning refused = {NULL, FW_EAUTH, "the server refuses us",
                               "check the keys, their rights, and s3.endpoint_url"};
 
@@ -170,6 +174,8 @@ static struct meaning meaning_of_status(long status, bool has_code)
         refused.what = "nothing there takes objects";
         refused.advice = "check s3.endpoint_url, s3.bucket and s3.path_style";
         return refused;
+    case 413:
+        return rejected; // from a proxy, too
     case 407:
         refused.what = "the proxy refuses us";
         refused.advice = "check its user name and password";
@@ -179,7 +185,9 @@ static struct meaning meaning_of_status(long status, bool has_code)
         refused.advice = "use one that speaks S3 with Signature Version 4";
         return refused;
     default:
-        return status >= 400 && status < 500 ? rejected : again;
+        if (status < 400 || status >= 500)
+            return again;
+        return has_code ? rejected : foreign;
     }
 }
 

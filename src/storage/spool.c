@@ -207,6 +207,7 @@ static int reserve(struct fw_spool *spool, const char *key, size_t length,
 {
     struct fw_spool_item *item;
 
+    fw_spool_keep_free(spool);
     if ((spool->options.max_bytes > 0 && (int64_t)length > spool->options.max_bytes) ||
         !fw_spool_make_room(spool, (int64_t)length, telling))
         return fw_fail(error, FW_EFULL,
@@ -238,6 +239,7 @@ static void settle(struct fw_spool *spool, struct fw_spool_item *item, size_t le
     free(old);
     item->generation++;
     fw_spool_index_settle(&spool->index, item, FW_SPOOL_IN_PENDING, (int64_t)length, fw_utc_us());
+    item->put_us = fw_monotonic_us();
 }
 
 static void release(struct fw_spool *spool, struct fw_spool_item *item, size_t length,
@@ -464,6 +466,7 @@ void fw_spool_sweep(struct fw_spool *spool)
     pthread_mutex_lock(&spool->condition.mutex);
     fw_spool_age(spool, &telling);
     (void)fw_spool_make_room(spool, 0, &telling);
+    fw_spool_keep_free(spool);
     pthread_mutex_unlock(&spool->condition.mutex);
     fw_spool_tell(spool, &telling, FW_SPOOL_FAILED);
     prune(spool);

@@ -29,6 +29,9 @@ struct fw_spool_options {
     // the oldest waiting ones. The bounds of a local store are its own.
     int64_t max_bytes;
     int64_t max_age_us; // 0: no bound
+    // Room on the disk that others need more: while there is less, copies of uploaded pictures go.
+    // An eighth of a small disk at most; 0: none. A local store has its own.
+    int64_t min_free_bytes;
     int upload_threads; // 0: 2
     // A picture is not pending any more. Any thread, no lock is held; must return at once. May be
     // NULL.

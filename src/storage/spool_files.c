@@ -97,17 +97,6 @@ void fw_spool_log_losses(struct fw_spool *spool, bool at_once)
     spool->told_losses_us = now_us;
 }
 
-// A waiting picture goes by the bounds.
-static void lose(struct fw_spool *spool, struct fw_spool_item *item,
-                 struct fw_spool_telling *telling)
-{
-    fw_spool_give_up(spool, item);
-    spool->failed++;
-    spool->evicted++;
-    spool->untold_losses++;
-    fw_spool_tell_later(telling, item);
-}
-
 // The first that is neither uploaded nor written just now.
 static struct fw_spool_item *first_free(const struct fw_spool_list *list)
 {
@@ -118,13 +107,37 @@ static struct fw_spool_item *first_free(const struct fw_spool_list *list)
     return item;
 }
 
+// After each mark that is made: sweeps alone would not keep up with an outage of days.
+static void bound_marks(struct fw_spool *spool)
+{
+    for (int i = 0; i < 2 && spool->index.marks.count > MAX_MARKS; i++) {
+        struct fw_spool_item *mark = first_free(&spool->index.marks);
+        if (mark != NULL)
+            fw_spool_forget(spool, mark);
+    }
+}
+
+// A waiting picture goes by the bounds.
+static void lose(struct fw_spool *spool, struct fw_spool_item *item,
+                 struct fw_spool_telling *telling)
+{
+    fw_spool_give_up(spool, item);
+    spool->failed++;
+    spool->evicted++;
+    spool->untold_losses++;
+    fw_spool_tell_later(telling, item);
+    bound_marks(spool);
+}
+
 // A rejected picture leaves a mark, too: its state must outlive its bytes.
 static void drop(struct fw_spool *spool, struct fw_spool_item *item)
 {
-    if (item->folder == FW_SPOOL_IN_FAILED)
-        fw_spool_give_up(spool, item);
-    else
+    if (item->folder != FW_SPOOL_IN_FAILED) {
         fw_spool_forget(spool, item);
+        return;
+    }
+    fw_spool_give_up(spool, item);
+    bound_marks(spool);
 }
 
 bool fw_spool_drop_spare(struct fw_spool *spool, int64_t bytes)
@@ -160,29 +173,42 @@ bool fw_spool_make_room(struct fw_spool *spool, int64_t bytes, struct fw_spool_t
     return true;
 }
 
-// The first of LIST that nothing holds and that is older than BEFORE_US; NULL if there is none.
-static struct fw_spool_item *first_old(const struct fw_spool_list *list, int64_t before_us)
+void fw_spool_keep_free(struct fw_spool *spool)
 {
+    int64_t short_bytes = fw_tree_short_bytes(spool->tree, spool->options.min_free_bytes);
+
+    if (short_bytes > 0)
+        (void)fw_spool_drop_spare(spool, short_bytes);
+}
+
+// The first of LIST that nothing holds and that is too old; NULL if there is none. What was put
+// since the start is as old as the monotonic clock says: a clock that is set forward shall not
+// throw away what has just come.
+static struct fw_spool_item *first_old(const struct fw_spool *spool,
+                                       const struct fw_spool_list *list)
+{
+    int64_t max_age_us = spool->options.max_age_us;
     struct fw_spool_item *item = first_free(list);
 
-    return item != NULL && item->time_us < before_us ? item : NULL;
+    if (max_age_us <= 0 || item == NULL || item->time_us >= fw_utc_us() - max_age_us ||
+        (item->put_us != 0 && fw_monotonic_us() - item->put_us < max_age_us))
+        return NULL;
+    return item;
 }
 
 void fw_spool_age(struct fw_spool *spool, struct fw_spool_telling *telling)
 {
-    int64_t before_us =
-        spool->options.max_age_us > 0 ? fw_utc_us() - spool->options.max_age_us : INT64_MIN;
     struct fw_spool_index *index = &spool->index;
     struct fw_spool_item *item;
     int left = MAX_REMOVALS;
 
-    while (left-- > 0 && (item = first_old(&index->spare, before_us)) != NULL)
+    while (left-- > 0 && (item = first_old(spool, &index->spare)) != NULL)
         fw_spool_forget(spool, item);
-    while (left-- > 0 && (item = first_old(&index->waiting, before_us)) != NULL)
+    while (left-- > 0 && (item = first_old(spool, &index->waiting)) != NULL)
         lose(spool, item, telling);
     while (left-- > 0 &&
-           (item = first_old(&index->marks,
-                             index->marks.count > MAX_MARKS ? INT64_MAX : before_us)) != NULL)
+           (item = index->marks.count > MAX_MARKS ? first_free(&index->marks)
+                                                  : first_old(spool, &index->marks)) != NULL)
         fw_spool_forget(spool, item);
     fw_spool_log_losses(spool, false);
 }

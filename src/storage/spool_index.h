@@ -19,6 +19,7 @@ struct fw_spool_item {
     char *key;
     enum fw_spool_folder folder;
     int64_t time_us;     // UTC, of its putting
+    int64_t put_us;      // the same, monotonic; 0: before the start
     int64_t bytes;       // 0: given up, the empty file is a mark of that
     unsigned generation; // changes with every put
     int pins;            // uploads and puts under way: neither given up nor freed

@@ -58,6 +58,8 @@ char *fw_spool_file(const struct fw_spool_item *item);
 bool fw_spool_make_room(struct fw_spool *spool, int64_t bytes, struct fw_spool_telling *telling);
 // Removes uploaded and rejected pictures of BYTES together. False when there was none.
 bool fw_spool_drop_spare(struct fw_spool *spool, int64_t bytes);
+// Removes uploaded and rejected pictures while the disk has less room than options.min_free_bytes.
+void fw_spool_keep_free(struct fw_spool *spool);
 // Removes what is too old, a bounded number a call.
 void fw_spool_age(struct fw_spool *spool, struct fw_spool_telling *telling);
 // Moves ITEM's file to FOLDER and settles it there; false when the file could not be moved.

@@ -34,7 +34,10 @@ struct fw_store_options {
     const char *public_base_url; // what a key's URL begins with; NULL: file://, S3's own address
     int64_t max_bytes;           // "dir": oldest files go first above it; 0: no bound
     int64_t max_age_us;          // "dir": older files go; 0: no bound
-    struct fw_s3_options s3;     // "s3"
+    // "dir": room on the disk that others need more: while there is less, the oldest files go. An
+    // eighth of a small disk at most; 0: none.
+    int64_t min_free_bytes;
+    struct fw_s3_options s3; // "s3"
     const struct fw_log *log;
 };
 

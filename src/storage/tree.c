@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define MARKER_NAME "folder"
@@ -159,6 +160,20 @@ int64_t fw_tree_since_us(const struct fw_tree *tree)
 char *fw_tree_path_of(const struct fw_tree *tree, const char *key)
 {
     return fw_strdup_printf("%s/%s", tree->path, key);
+}
+
+int64_t fw_tree_short_bytes(const struct fw_tree *tree, int64_t wanted_bytes)
+{
+    struct statvfs disk;
+    int64_t eighth, free_bytes;
+
+    if (wanted_bytes <= 0 || fstatvfs(tree->fd, &disk) != 0)
+        return 0;
+    eighth = (int64_t)disk.f_blocks / 8 * (int64_t)disk.f_frsize;
+    free_bytes = (int64_t)disk.f_bavail * (int64_t)disk.f_frsize;
+    if (wanted_bytes > eighth)
+        wanted_bytes = eighth;
+    return free_bytes < wanted_bytes ? wanted_bytes - free_bytes : 0;
 }
 
 // Scanning

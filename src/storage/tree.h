@@ -52,6 +52,9 @@ int fw_tree_empty(struct fw_tree *tree, const char *key);
 // Removes the empty folders below FOLDER ("" for the whole tree) in which nothing has come or gone
 // since BEFORE_US, UTC.
 void fw_tree_prune(struct fw_tree *tree, const char *folder, int64_t before_us);
+// How many bytes the disk lacks of WANTED_BYTES (or, of a small disk, an eighth) to be free; 0 also
+// when that can't be told.
+int64_t fw_tree_short_bytes(const struct fw_tree *tree, int64_t wanted_bytes);
 // The absolute path of KEY's file, there or not; malloc'd, NULL when memory is out.
 char *fw_tree_path_of(const struct fw_tree *tree, const char *key);
 

@@ -324,6 +324,8 @@ static void each_answer_has_its_sentence(void **state)
         {{307, "", "", "", 0}, FW_EAUTH, "not to be reached there with the region 'us-east-1'"},
         {{400, "EntityTooLarge", "", "", 0}, FW_EREJECTED, "too large"},
         {{413, "", "", "", 0}, FW_EREJECTED, "HTTP 413"},
+        {{400, "", "", "", 0}, FW_EAUTH, "no S3 server (HTTP 400); check s3.endpoint_url"},
+        {{411, "", "", "", 0}, FW_EAUTH, "no S3 server"},
         {{400, "SomethingNew", "its words", "", 0},
          FW_EREJECTED,
          "SomethingNew, HTTP 400: its wor"},

@@ -657,6 +657,47 @@ static void a_picture_above_the_bound_costs_no_other(void **state)
     close_spool(spool);
 }
 
+static int count_files(const char *name)
+{
+    DIR *dir = opendir(path_of(name));
+    int count = -2; // "." and ".."
+
+    assert_non_null(dir);
+    while (readdir(dir) != NULL)
+        count++;
+    closedir(dir);
+    return count;
+}
+
+// A long outage of the store must not use the disk's inodes up.
+static void marks_are_bounded_without_a_sweep(void **state)
+{
+    enum { MARKS = 10400 };
+    struct fw_spool *spool;
+    char name[64];
+    (void)state;
+
+    assert_int_equal(mkdir(path_of("spool"), 0755), 0);
+    assert_int_equal(mkdir(path_of("spool/pending"), 0755), 0);
+    for (int i = 0; i < MARKS; i++) {
+        int fd;
+        snprintf(name, sizeof(name), "spool/pending/old%d.jpg", i);
+        fd = open(path_of(name), O_WRONLY | O_CREAT, 0644);
+        assert_true(fd >= 0);
+        close(fd);
+    }
+    behave(FW_ECONNECT);
+    spool = open_with(4 * PICTURE_BYTES, 0, 1);
+    for (int i = 0; i < 400; i++) {
+        snprintf(name, sizeof(name), "%d.jpg", i);
+        assert_int_equal(put(spool, name), FW_OK);
+    }
+    assert_true(stats_of(spool).evicted > 390);
+    assert_in_range(count_files("spool/pending"), 9000, 10010);
+    assert_int_equal(told_failed(), (int)stats_of(spool).failed);
+    close_spool(spool);
+}
+
 static void pictures_age_out(void **state)
 {
     struct timespec pause = {.tv_nsec = 60000000};
@@ -990,6 +1031,46 @@ static void a_really_full_disk_recovers(void **state)
     assert_int_equal(umount(disk), 0);
 }
 
+// What others on the disk need more is left to them: copies of uploaded pictures go, and nothing
+// else. More than any disk has means an eighth of it.
+static void room_is_left_to_others(void **state)
+{
+    struct fw_spool_options options = {.dir = path_of("spool"), .store = store};
+    char disk[80], dir[100], key[32];
+    struct fw_store_options local = {.backend = "dir", .dir = dir, .min_free_bytes = 1 << 30};
+    struct fw_store *opened;
+    struct fw_spool *spool;
+    (void)state;
+
+    snprintf(disk, sizeof(disk), "%s/spool", folder);
+    snprintf(dir, sizeof(dir), "%s/spool/local", folder);
+    if (!mount_small_disk(disk))
+        skip();
+    options.min_free_bytes = 1 << 30;
+    assert_int_equal(fw_spool_open(&spool, &options, NULL), FW_OK);
+    for (int i = 0; i < 40; i++) {
+        snprintf(key, sizeof(key), "a%d.jpg", i);
+        assert_int_equal(put(spool, key), FW_OK);
+        assert_true(fw_spool_drain(spool, SOON_MS));
+    }
+    fw_spool_sweep(spool);
+    assert_true(count_files("spool/cache") <= 28);
+    assert_no_copy(spool, "a0.jpg");
+    assert_copy(spool, "a39.jpg", 0);
+    assert_int_equal(stats_of(spool).failed, 0);
+    close_spool(spool);
+
+    assert_int_equal(fw_store_open(&opened, &local, NULL), FW_OK);
+    for (int i = 0; i < 40; i++) {
+        uint8_t data[PICTURE_BYTES] = {0};
+        snprintf(key, sizeof(key), "b%d.jpg", i);
+        (void)fw_store_put(opened, key, data, sizeof(data), NULL, NULL, NULL);
+    }
+    assert_in_range(count_files("spool/local"), 0, 28);
+    fw_store_close(opened);
+    assert_int_equal(umount(disk), 0);
+}
+
 // A store on this machine
 
 static void a_local_store_needs_no_spool(void **state)
@@ -1042,6 +1123,7 @@ int main(void)
         TEST(uploaded_pictures_go_first_then_the_oldest_that_wait),
         TEST(bounds_hold_at_opening),
         TEST(a_picture_above_the_bound_costs_no_other),
+        TEST(marks_are_bounded_without_a_sweep),
         TEST(pictures_age_out),
         TEST(a_refusal_holds_all_and_loses_nothing),
         TEST(one_upload_at_a_time_while_the_store_is_down),
@@ -1054,6 +1136,7 @@ int main(void)
         TEST(many_threads_put_while_others_upload),
         TEST(a_disk_without_room_costs_the_cache_alone),
         TEST(a_really_full_disk_recovers),
+        TEST(room_is_left_to_others),
         TEST(a_local_store_needs_no_spool),
     };
 #undef TEST
