@@ -2,9 +2,11 @@ import os
 import pathlib
 import shutil
 import subprocess
+import uuid
 
 import pytest
 from harness import IS_CI, Backend, Daemon, DeadPort, MediaMtx, Publisher
+from s3_servers import S3Server
 from servers import Certificates, RabbitMq, SinkTool
 
 # A password with everything in it that breaks naive redaction; no output may ever hold it.
@@ -178,3 +180,18 @@ def open_sink():
     for tool in running:
         tool.end()
         assert CANARY not in tool.output
+
+
+@pytest.fixture
+def queue():
+    """A name for an exchange and a queue that no other test uses."""
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def s3(tmp_path):
+    if not S3Server.program():
+        missing("no S3 server; run tools/get-versitygw.sh")
+    server = S3Server(tmp_path / "s3").start()
+    yield server
+    server.stop()

@@ -10,20 +10,12 @@ import random
 import subprocess
 import time
 import urllib.parse
-import uuid
 
 import jsonschema
 import pika
 import pytest
-from conftest import missing
 from harness import ROOT, Relay, poll
-from s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY, S3Server
-
-
-@pytest.fixture
-def queue():
-    """A name for an exchange and a queue that no other test uses."""
-    return f"t{uuid.uuid4().hex[:12]}"
+from s3_servers import ACCESS_KEY, BUCKET, SECRET_KEY
 
 
 @pytest.fixture
@@ -48,15 +40,6 @@ def empty_scene(tmp_path_factory):
 def schema():
     text = (ROOT / "docs" / "alert.schema.json").read_text(encoding="utf-8")
     return jsonschema.Draft202012Validator(json.loads(text))
-
-
-@pytest.fixture
-def s3(tmp_path):
-    if not S3Server.program():
-        missing("no S3 server; run tools/get-versitygw.sh")
-    server = S3Server(tmp_path / "s3").start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture
