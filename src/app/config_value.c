@@ -478,6 +478,8 @@ static void read_points(struct fw_loader *loader, const struct fw_option *option
         refuse(loader, option, json_is_array(value) ? "no polygon" : fw_loader_type_name(value));
         return;
     }
+    if (list == NULL)
+        return;
     free(list->points);
     list->points = calloc(count, sizeof(*list->points));
     list->count = list->points == NULL ? 0 : count;
@@ -505,6 +507,8 @@ static void read_spans(struct fw_loader *loader, const struct fw_option *option,
         refuse_type(loader, option, value);
         return;
     }
+    if (list == NULL)
+        return;
     free(list->spans);
     list->count = 0;
     list->spans = calloc(json_array_size(value) + 1, sizeof(*list->spans));

@@ -261,7 +261,7 @@ static int alloc_stage(struct stage *stage)
         failed = failed || stage->pooled == NULL;
     }
     if (stage->kept) {
-        size_t rows = (size_t)(stage->height + stage->height % 2);
+        size_t rows = ((size_t)stage->height + 1) / 2 * 2;
         stage->map = fw_floats_create(rows, row_floats(stage));
         failed = failed || stage->map == NULL;
     }
