@@ -17,6 +17,8 @@
 
 enum {
     MAX_WAITING_REPORTS = 4096,
+    // Beside them, for what nobody tells again: faces that leave, and cameras' states.
+    MAX_WAITING_ENDS = 4096,
     // A 1080p picture is 3 MB; so many may wait for a slow disk.
     MAX_WAITING_PICTURES = 16,
     TICK_MS = 250, // how exactly debounced states and heartbeats are told
@@ -449,8 +451,9 @@ static void free_reporter(struct fw_reporter *reporter)
 
 static int start_thread(struct fw_reporter *reporter, struct fw_error *error)
 {
-    const struct fw_queue_options queue = {
-        .max_items = MAX_WAITING_REPORTS, .overflow = FW_QUEUE_REFUSE, .free_item = free_item};
+    const struct fw_queue_options queue = {.max_items = MAX_WAITING_REPORTS + MAX_WAITING_ENDS,
+                                           .overflow = FW_QUEUE_REFUSE,
+                                           .free_item = free_item};
     int status = FW_ENOMEM;
     reporter->queue = fw_queue_create(&queue);
     reporter->cancel = fw_cancel_create();
@@ -500,9 +503,15 @@ static void take_picture(struct fw_reporter *reporter, struct fw_report *report,
     report->picture_skipped = true;
 }
 
+static bool is_refused(struct fw_reporter *reporter, const struct item *item)
+{
+    return item->face && item->face->kind != FW_REPORT_LEFT &&
+           fw_queue_get_stats(reporter->queue).items >= MAX_WAITING_REPORTS;
+}
+
 static void put_item(struct fw_reporter *reporter, struct item *item)
 {
-    if (fw_queue_put(reporter->queue, item, sizeof *item) == FW_OK)
+    if (!is_refused(reporter, item) && fw_queue_put(reporter->queue, item, sizeof *item) == FW_OK)
         return;
     atomic_fetch_add(&reporter->lost, item->face != NULL);
     free_item(item);

@@ -393,6 +393,29 @@ static void test_a_disk_that_hangs_is_left_behind(void **state)
     assert_int_equal(fw_reporter_get_stats(bench->reporter).lost, 0);
 }
 
+// Who comes is refused when too much waits; who was told to come is told to leave all the same.
+static void test_faces_leave_however_much_waits(void **state)
+{
+    struct bench *bench = *state;
+
+    bench->camera.alerts.cooldown_s = 3600;
+    bench->camera.alerts.camera_events = true;
+    bench->spool.gate = fw_cancel_create();
+    assert_non_null(bench->spool.gate);
+    start(bench);
+    report(bench, FW_REPORT_APPEARED, 1, bench->picture);
+    for (uint64_t track = 2; track <= 5000; track++)
+        report(bench, FW_REPORT_APPEARED, track, NULL);
+    assert_true(fw_reporter_get_stats(bench->reporter).lost > 0);
+    report(bench, FW_REPORT_LEFT, 1, NULL);
+    fw_reporter_camera(bench->reporter, &bench->camera, FW_CAMERA_BACKOFF, "gone", 1);
+    fw_cancel_trigger(bench->spool.gate);
+    json_t *left = finished_event(bench, 2, 3);
+    assert_string_equal(bench->outbox.events[2]->type, FW_EVENT_FACE_LEFT);
+    assert_string_equal(bench->outbox.events[3]->type, FW_EVENT_CAMERA_OFFLINE);
+    json_decref(left);
+}
+
 static void test_pictures_on_their_way_are_said_to_be(void **state)
 {
     struct bench *bench = *state;
@@ -506,6 +529,7 @@ int main(void)
         TEST(test_at_the_deadline_events_go_without_their_pictures),
         TEST(test_hurry_cuts_the_waiting_short),
         TEST(test_a_disk_that_hangs_is_left_behind),
+        TEST(test_faces_leave_however_much_waits),
         TEST(test_pictures_on_their_way_are_said_to_be),
         TEST(test_what_is_suppressed_neither_appears_nor_leaves),
         TEST(test_a_late_disk_does_not_shift_the_cooldown),
