@@ -50,14 +50,14 @@ static struct fw_event *make_event(void)
                  .landmarks = {{836, 290}, {880, 289}, {858, 315}, {840, 338}, {876, 337.5F}},
                  .has_landmarks = 1},
         .quality = 0.62F};
-    static const struct fw_event_picture picture = {
+    const struct fw_event_picture picture = {
         .key = "front-door/2025/12/31/235959.123-t7-left-full.jpg",
         .url = "https://cdn.example.com/front-door/2025/12/31/235959.123-t7-left-full.jpg",
         .sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         .width = 1920,
         .height = 1080,
         .length = 345678};
-    static const struct fw_event_snapshot snapshot = {
+    const struct fw_event_snapshot snapshot = {
         .state = "pending", .full = picture, .face = picture};
     const struct fw_event_input input = {.type = FW_EVENT_FACE_APPEARED,
                                          .camera = {.worker_id = "edge-1",
