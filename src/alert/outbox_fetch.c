@@ -1,12 +1,14 @@
 // What the dispatcher reads.
 #include "alert/outbox_internal.h"
 #include "util/clock.h"
+#include <stdio.h>
 #include <string.h>
 
 enum {
     // Marks that can't be committed (full disk) are held in memory, so no more is read of the
     // database when there are as many.
     MARKS_MAX = 65536,
+    HANG_MS = 3000, // a commit takes milliseconds
 };
 
 static int prepare_reader(struct fw_outbox *outbox)
@@ -281,10 +283,24 @@ void fw_outbox_queue_get_stats(struct fw_outbox *outbox, size_t queue,
     pthread_mutex_unlock(&outbox->state.mutex);
 }
 
+// A disk that hangs says nothing at all; the lock is held.
+static void describe_hang(const struct fw_outbox *outbox, struct fw_outbox_stats *stats)
+{
+    int64_t waited_us = fw_monotonic_us() - outbox->commit_began_us;
+
+    if (stats->is_degraded || outbox->commit_began_us == 0 || waited_us < HANG_MS * FW_US_PER_MS)
+        return;
+    stats->is_degraded = true;
+    snprintf(stats->reason, sizeof(stats->reason),
+             "the outbox %.100s has waited for its disk for %lld s; check the disk", outbox->path,
+             (long long)(waited_us / FW_US_PER_S));
+}
+
 void fw_outbox_get_stats(struct fw_outbox *outbox, struct fw_outbox_stats *stats)
 {
     pthread_mutex_lock(&outbox->state.mutex);
     *stats = outbox->stats;
+    describe_hang(outbox, stats);
     stats->waiting = 0;
     for (size_t i = 0; i < fw_outbox_queue_count(&outbox->ids); i++)
         stats->waiting += count_waiting(outbox, i);

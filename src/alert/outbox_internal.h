@@ -34,7 +34,8 @@ struct fw_outbox {
     struct fw_condition state;
     bool has_state;
     struct fw_outbox_ring ring;
-    size_t in_commit; // the oldest of the ring that the writer is committing
+    size_t in_commit;        // the oldest of the ring that the writer is committing
+    int64_t commit_began_us; // 0: none is under way
     struct fw_outbox_marks marks;
     uint64_t last_ticket, marked;
     int64_t first_mark_us; // when the oldest mark of `marks` came

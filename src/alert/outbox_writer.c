@@ -65,6 +65,7 @@ static void take_group(struct fw_outbox *outbox, struct group *group)
     for (size_t i = 0; i < group->count; i++)
         group->pending[i] = *fw_outbox_ring_at(&outbox->ring, i);
     outbox->in_commit = group->count;
+    outbox->commit_began_us = fw_monotonic_us();
     take_marks(outbox, &group->marks);
 }
 
@@ -209,6 +210,7 @@ static void commit(struct fw_outbox *outbox, struct group *group)
     else
         treat(outbox, code);
     pthread_mutex_lock(&outbox->state.mutex);
+    outbox->commit_began_us = 0;
     if (code == SQLITE_OK) {
         finish_group(outbox, group);
         fw_outbox_book(outbox, &tally);
@@ -370,6 +372,7 @@ static int notice_changes(struct fw_outbox *outbox)
         fw_log_error(outbox->options.log,
                      "%s was removed while it was in use; a new outbox is begun", outbox->path);
         fw_outbox_unready(outbox);
+        outbox->was_replaced = true; // what the dispatcher has fetched of it may still be delivered
         return fw_outbox_ready(outbox);
     }
     code = fw_outbox_db_integer(&outbox->db, "PRAGMA data_version", &version);

@@ -275,7 +275,7 @@ static void try_keeping(void **state)
                                        .run = keep,
                                        .may_survive = true,
                                        .has_other_codes = true,
-                                       .most_tries = 24});
+                                       .most_tries = 16});
 }
 
 static void try_history(void **state)
@@ -308,7 +308,7 @@ static void try_dispatching(void **state)
                                            .run = dispatch,
                                            .opaque = &deliveries[i],
                                            .may_survive = true, // a delivery is tried again
-                                           .most_tries = 16});
+                                           .most_tries = 10});
 }
 
 static int prepare(void **state)

@@ -132,13 +132,32 @@ static void fill(struct outbox_bench *bench)
     close_outbox(bench);
 }
 
+// It takes events and hands them out, at once or (damage that only reading finds) soon.
+static void expect_working(struct outbox_bench *bench)
+{
+    const struct fw_outbox_ask ask = {.skip_sink = FW_OUTBOX_NO_SINK, .max = 8};
+    struct fw_outbox_record records[8];
+    size_t count = 0;
+    bool is_all;
+
+    for (int i = 0; i < 200 && count == 0; i++) {
+        post_quiet(bench, "x", NULL);
+        assert_int_equal(fw_outbox_flush(bench->outbox, 20000), FW_OK);
+        if (fw_outbox_fetch(bench->outbox, &ask, records, &count, &is_all, NULL) != FW_OK)
+            nap_ms(50);
+    }
+    assert_true(count > 0);
+    for (size_t i = 0; i < count; i++)
+        fw_event_unref(records[i].event);
+}
+
 // Whatever the flips hit: it opens, takes events, hands them out, and answers for its history.
 static void no_flipped_bit_stops_the_outbox(void **state)
 {
     struct outbox_bench *bench = new_outbox_bench(FW_DELIVERY_ALL, 1);
     struct fw_outbox_query query = {.limit = 1000};
     struct fw_outbox_stats stats;
-    char copy[128], command[300], ids[64][37];
+    char copy[128], command[300];
     struct stat info;
     int replaced = 0;
     (void)state;
@@ -158,9 +177,7 @@ static void no_flipped_bit_stops_the_outbox(void **state)
             overwrite(bench->path, (off_t)(fw_random_u32() % (uint32_t)range), &byte, 1);
         }
         open_outbox(bench);
-        post_quiet(bench, "x", NULL);
-        assert_int_equal(fw_outbox_flush(bench->outbox, 20000), FW_OK);
-        assert_true(fetch_ids(bench, 0, FW_OUTBOX_NO_SINK, ids, NULL) >= 1);
+        expect_working(bench);
         free(fw_outbox_history(bench->outbox, &query, NULL));
         fw_outbox_get_stats(bench->outbox, &stats);
         replaced += stats.damaged > 0;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,6 +153,27 @@ static void what_can_not_be_written_at_the_end_is_given_up_in_time(void **state)
     free_outbox_bench(bench);
 }
 
+// Somebody keeps the database locked: as long as a disk that hangs.
+static void a_commit_that_takes_too_long_shows(void **state)
+{
+    struct outbox_bench *bench = new_outbox_bench(FW_DELIVERY_ALL, 1);
+    struct fw_outbox_stats stats;
+    sqlite3 *handle = NULL;
+    (void)state;
+
+    open_outbox(bench);
+    assert_int_equal(sqlite3_open(bench->path, &handle), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(handle, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    post_quiet(bench, "x", NULL);
+    stats = await_degraded(bench, true);
+    assert_non_null(strstr(stats.reason, "waited for its disk"));
+    assert_int_equal(sqlite3_exec(handle, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(handle);
+    assert_false(await_degraded(bench, false).is_degraded);
+    flush_outbox(bench);
+    free_outbox_bench(bench);
+}
+
 // A disk of its own
 
 static void fill_disk(const char *path)
@@ -230,6 +252,7 @@ int run_outbox_disk_tests(void)
         cmocka_unit_test(it_recovers_without_anything_to_write),
         cmocka_unit_test(it_starts_on_a_full_disk),
         cmocka_unit_test(what_can_not_be_written_at_the_end_is_given_up_in_time),
+        cmocka_unit_test(a_commit_that_takes_too_long_shows),
         cmocka_unit_test(the_reserve_is_used_up_first_and_made_again),
     };
 
