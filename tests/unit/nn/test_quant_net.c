@@ -325,7 +325,7 @@ static struct fw_unit_plan *find_read_unit(struct fixture *fixture)
         }
     }
     fail_msg("no unit reads another one");
-    return NULL;
+    return &fixture->plan.units[0]; // for the compiler; the test has failed
 }
 
 // The same weights in another order of things: what was measured says nothing about it.
@@ -334,10 +334,8 @@ static void a_fingerprint_is_of_the_wiring_too(void **state)
     struct fixture *fixture = make_fixture();
     struct fw_unit_plan *unit = find_read_unit(fixture);
     uint64_t fingerprint = fw_quant_fingerprint(&fixture->plan);
-    (void)state;
-    if (unit == NULL)
-        return; // find_read_unit() has failed the test
     const struct fw_unit_plan before = *unit;
+    (void)state;
     unit->relu = !unit->relu;
     assert_true(fw_quant_fingerprint(&fixture->plan) != fingerprint);
     *unit = before;
