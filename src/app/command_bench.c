@@ -42,7 +42,7 @@ static const char help[] =
     "Exit status: 0 done, 1 failed or interrupted, 2 wrong usage.\n"
     "\n"
     "Example:\n"
-    "  faceworker bench detect --input-sizes 320 --threads 1,2\n";
+    "  faceworker bench detect --input-size 320 --threads 1,2\n";
 
 #define MAX_ITEMS   16
 #define PICTURE_PX  640

@@ -2,8 +2,8 @@
 #include "app/command_util.h"
 #include "app/commands.h"
 #include "app/options.h"
+#include "app/summary.h"
 #include "util/text.h"
-#include "util/url.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,96 +26,6 @@ static const char help[] =
     "Example:\n"
     "  faceworker check -c config.sample.json\n";
 
-static void append_source(struct fw_text *text, const struct fw_camera_config *camera)
-{
-    fw_text_append(text, camera->url->display);
-    if (camera->is_test_video)
-        fw_text_append(text, camera->test_video_realtime ? " (a test video, at its own speed)"
-                                                         : " (a test video, as fast as it goes)");
-    if (camera->max_frames > 0)
-        fw_text_appendf(text, ", %lld pictures", (long long)camera->max_frames);
-}
-
-static void append_detector(struct fw_text *text, const struct fw_detector_config *detector)
-{
-    const struct fw_box *roi = &detector->roi;
-    fw_text_appendf(text, "model %s at %d px, score from %.2f, ", detector->model,
-                    detector->input_size_px, detector->min_score);
-    if (detector->tile_columns * detector->tile_rows > 1)
-        fw_text_appendf(text, "in %dx%d tiles, ", detector->tile_columns, detector->tile_rows);
-    if (roi->x > 0 || roi->y > 0 || roi->w < 1 || roi->h < 1)
-        fw_text_appendf(text, "%.3g x %.3g of the picture from %.3g, %.3g, ", (double)roi->w,
-                        (double)roi->h, (double)roi->x, (double)roi->y);
-}
-
-static void append_camera(struct fw_text *text, const struct fw_camera_config *camera)
-{
-    fw_text_appendf(text, "  %s", camera->id);
-    if (camera->name != NULL)
-        fw_text_appendf(text, " \"%s\"", camera->name);
-    if (camera->location != NULL)
-        fw_text_appendf(text, ", %s", camera->location);
-    if (!camera->enabled) {
-        fw_text_append(text, ": not enabled\n");
-        return;
-    }
-    fw_text_append(text, "\n    watches ");
-    append_source(text, camera);
-    fw_text_append(text, "\n    faces: ");
-    append_detector(text, &camera->detector);
-    if (camera->analyze_fps > 0)
-        fw_text_appendf(text, "up to %g analyses a second", camera->analyze_fps);
-    else
-        fw_text_append(text, "as many analyses as the processor can do");
-    if (camera->frame_skip > 0)
-        fw_text_appendf(text, ", %d pictures left out between two", camera->frame_skip);
-    fw_text_appendf(text, ", real when found in %d of %d\n", camera->alerts.confirm_hits,
-                    camera->alerts.confirm_window);
-    for (size_t i = 0; i < camera->publish.output_count; i++)
-        fw_text_appendf(text, "    publishes %s to %s\n",
-                        camera->overlay_enabled ? "with overlay" : "without overlay",
-                        camera->publish.outputs[i]->display);
-    if (camera->publish.output_count == 0)
-        fw_text_append(text, "    publishes nothing\n");
-    if (camera->save_snapshots)
-        fw_text_append(text, "    stores snapshots\n");
-}
-
-static void append_alerts(struct fw_text *text, const struct fw_config *config)
-{
-    if (config->sink_count == 0) {
-        fw_text_append(text, "Alerts: to the page and the log only\n");
-        return;
-    }
-    fw_text_append(text, config->alerts.delivery == FW_DELIVERY_ALL
-                             ? "Alerts: to all of\n"
-                             : "Alerts: to the first of these that takes them in time\n");
-    for (size_t i = 0; i < config->sink_count; i++) {
-        const struct fw_sink_config *sink = &config->sinks[i];
-        if (sink->url != NULL)
-            fw_text_appendf(text, "  %s: by POST to %s%s\n", sink->name, sink->url->display,
-                            sink->token != NULL ? " with a token" : "");
-        else
-            fw_text_appendf(text, "  %s: to the file %s\n", sink->name, sink->path);
-    }
-}
-
-static void append_summary(struct fw_text *text, const struct fw_config *config)
-{
-    fw_text_appendf(text, "%s can be used.\n", config->path);
-    fw_text_appendf(text, "Worker %s: state in %s, models in %s, page at http://%s/\n",
-                    config->worker.id, config->worker.state_dir, config->models.dir,
-                    config->web.listen);
-    fw_text_appendf(text, "Cameras: %zu\n", config->camera_count);
-    for (size_t i = 0; i < config->camera_count; i++)
-        append_camera(text, &config->cameras[i]);
-    append_alerts(text, config);
-    if (config->snapshot_dir != NULL)
-        fw_text_appendf(text, "Snapshots: in the folder %s\n", config->snapshot_dir);
-    else
-        fw_text_append(text, "Snapshots: none\n");
-}
-
 static int check(const char *option)
 {
     struct fw_command_context context;
@@ -127,7 +37,7 @@ static int check(const char *option)
     exit_code = fw_command_load_config(&context, option, false, &config);
     if (exit_code != FW_EXIT_OK)
         goto done;
-    append_summary(&text, config);
+    fw_config_summary(&text, config);
     fw_command_print(&context, stdout, fw_text_get(&text));
     if (text.failed)
         exit_code = FW_EXIT_FAILED;

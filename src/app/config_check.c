@@ -249,7 +249,36 @@ static void check_s3_prefix(struct fw_loader *loader)
             "\"..\"; write for example \"gate-1/\"");
 }
 
-static void check_s3(struct fw_loader *loader)
+// Whether SECTION ("s3") has a secret under any of its spellings, or its file, right or wrong.
+static bool is_secret_given(json_t *section, const char *prefix, const char *full_key)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(section, key, value)
+    {
+        const struct fw_option *option;
+        enum fw_key_kind kind = fw_option_find(prefix, key, &option);
+        if ((kind == FW_KEY_OPTION || kind == FW_KEY_SECRET_FILE) && !json_is_null(value) &&
+            strcmp(option->key, full_key) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void check_s3_keys(struct fw_loader *loader, json_t *section)
+{
+    const struct fw_s3_config *s3 = &loader->config->s3;
+    bool has_access_key =
+        s3->access_key != NULL || is_secret_given(section, "s3.", "s3.access_key");
+    bool has_secret_key =
+        s3->secret_key != NULL || is_secret_given(section, "s3.", "s3.secret_key");
+    if (!has_access_key || !has_secret_key)
+        fw_loader_report_at(loader, "/s3", FW_SEVERITY_ERROR,
+                            "has no keys; give access_key and secret_key (or their _file), or set "
+                            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+}
+
+static void check_s3(struct fw_loader *loader, json_t *section)
 {
     struct fw_s3_config *s3 = &loader->config->s3;
     check_s3_prefix(loader);
@@ -263,10 +292,7 @@ static void check_s3(struct fw_loader *loader)
     if (s3->bucket == NULL || *s3->bucket == '\0')
         fw_loader_report_at(loader, "/s3", FW_SEVERITY_ERROR,
                             "has no \"bucket\"; name the bucket that snapshots go to");
-    if (s3->access_key == NULL || s3->secret_key == NULL)
-        fw_loader_report_at(loader, "/s3", FW_SEVERITY_ERROR,
-                            "has no keys; give access_key and secret_key (or their _file), or set "
-                            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+    check_s3_keys(loader, section);
     check_s3_endpoint(loader);
 }
 
@@ -275,7 +301,7 @@ static void check_services(struct fw_loader *loader, const json_t *root)
     const struct fw_config *config = loader->config;
     choose_broker(loader, root);
     check_tls_files(loader, "/mq", &config->mq);
-    check_s3(loader);
+    check_s3(loader, json_object_get(root, "s3"));
     if (config->backend_alert_url != NULL)
         check_sink_url(loader, "/backend_alert_url", "http", config->backend_alert_url);
 }

@@ -2,13 +2,14 @@
 import json
 import os
 import pathlib
+import re
 
 import jsonschema
 import pytest
 from conftest import CANARY
 from harness import ROOT, run_faceworker
 
-COMMANDS = ["run", "check", "detect", "probe", "models", "version"]
+COMMANDS = ["run", "check", "detect", "probe", "bench", "outbox", "models", "version"]
 CAMERA = {"id": "door", "rtsp": "rtsp://127.0.0.1:1/door"}
 OLDER = {
     "cameras": [{"id": "cam-1", "rtsp": "rtsp://10.0.0.5/1", "ffmpeg_output": "rtmp://localhost/cam-1",
@@ -63,6 +64,58 @@ def test_the_older_workers_file_can_be_used(check):
     assert (done.returncode, done.stderr) == (0, "")
     assert "res10" in done.stdout and "http://localhost:9000/alerts" in done.stdout
     assert is_valid(OLDER)
+
+
+def test_what_would_run_is_told(check):
+    broker = {"username": "edge", "password": CANARY}
+    corners = [[0, 0], [1, 0], [1, 1]]
+    done = check({
+        "worker": {"id": "gate", "heartbeat_s": 60},
+        "cameras": [{**CAMERA, "save_snapshots": True, "zones": [
+            {"name": "porch", "points": corners},
+            {"name": "street", "type": "exclude", "points": corners}]}],
+        "alerts": {"delivery": "all", "schedule": ["mon-fri,sun 18:00-08:00"], "cooldown_s": 7,
+                   "time_zone": "Europe/Berlin"},
+        "mq": {"url": "amqps://broker.example/", "exchange": "events", "queue": "inbox",
+               "declare": True, **broker},
+        "backend_alert_url": "https://backend.example/alerts",
+        "backend": {"token": CANARY, "hmac_secret": CANARY, "embed_snapshot": True},
+        "sinks": [
+            {"name": "stream", "type": "redis", "url": "redis://redis.example", "routing_key": "faces",
+             "tls_verify": False, **broker},
+            {"name": "home", "type": "mqtt", "url": "mqtt://mqtt.example", "home_assistant": True,
+             "routing_key": "faces/{type}", **broker},
+            {"name": "direct", "type": "rabbitmq", "url": "amqp://other.example",
+             "routing_key": "faces"},
+            {"name": "archive", "type": "file", "path": "/tmp/alerts.jsonl"}],
+        "s3": {"enabled": True, "bucket": "pictures", "prefix": "gate/", "presign_s": 3600,
+               "endpoint_url": "https://s3.example", "access_key": CANARY, "secret_key": CANARY},
+    })
+    assert (done.returncode, done.stderr) == (0, "")
+    for words in (
+            "every 60 s", "zones: porch, street (ignored)",
+            "mon-fri,sun 18:00-08:00, Europe/Berlin time, at most one in 7 s", "to all of these",
+            "mq: to RabbitMQ at amqps://broker.example/ as edge, exchange events, routing key "
+            "faces.{camera_id}; makes the exchange and the queue inbox\n",
+            "by POST to https://backend.example/alerts, with a token, signed, with the pictures\n",
+            "to Redis at redis://redis.example as edge, whatever certificate it shows, stream faces,"
+            " which keeps about 100000 entries\n",
+            "to MQTT at mqtt://mqtt.example as edge, topic faces/{type}, states are kept, for Home "
+            "Assistant under homeassistant\n",
+            "to RabbitMQ at amqp://other.example, queue faces\n",
+            "archive: to the file /tmp/alerts.jsonl\n",
+            "in S3, bucket pictures at https://s3.example, region us-east-1, keys begin with gate/; "
+            "addresses are signed for 3600 s\n"):
+        assert words in done.stdout, (words, done.stdout)
+
+
+def test_keys_that_cannot_be_had_are_told_once(check):
+    s3 = {"enabled": True, "bucket": "b", "access_key_id": "${FW_NO_SUCH}",
+          "secret_access_key_file": "/nonexistent"}
+    done = check({"cameras": [CAMERA], "s3": s3})
+    assert "FW_NO_SUCH" in done.stderr and "secret_access_key_file" in done.stderr
+    assert "has no keys" not in done.stderr
+    assert "has no keys" in check({"cameras": [CAMERA], "s3": {**s3, "access_key_id": None}}).stderr
 
 
 def test_the_printed_defaults_can_be_used(check):
@@ -181,7 +234,7 @@ def test_every_command_has_help_with_an_example(command):
     asked = run_faceworker(command, "--help")
     assert (asked.returncode, asked.stderr) == (0, "")
     assert asked.stdout.startswith(f"Usage: faceworker {command}")
-    assert f"Example:\n  faceworker {command}" in asked.stdout
+    assert re.search(rf"^Examples?:\n  faceworker {command}", asked.stdout, re.M)
     assert run_faceworker("help", command).stdout == asked.stdout
     assert command in run_faceworker("help").stdout
     wrong = run_faceworker(command, "--no-such-option")
