@@ -275,8 +275,8 @@ function renderCamera(tile, camera) {
     tile.chip.title = camera.since ? `Since ${new Date(camera.since).toLocaleString()}` : "";
     setText(tile.headline, state.text);
     setText(tile.note, isLive ? "" : camera.reason || "");
-    setText(tile.since, isLive || !camera.since ? "" :
-        `for ${lasting((Date.now() - Date.parse(camera.since)) / 1000)}`);
+    setText(tile.since, isLive || !camera.away_since ? "" :
+        `for ${lasting((Date.now() - Date.parse(camera.away_since)) / 1000)}`);
     setText(tile.fps, isLive && isNumber(camera.fps) ? `${camera.fps.toFixed(1)} fps` : "–");
     setText(tile.faces, isLive ? String(camera.faces || 0) : "–");
     tile.faces.classList.toggle("some", isLive && camera.faces > 0);
@@ -570,7 +570,8 @@ function connectionLost() {
 
 async function poll() {
     const [cameras, events, ready] = await Promise.all([
-        ask("/api/v1/cameras"), ask(`/api/v1/events?limit=${alertsShown}`), ask("/readyz", true),
+        ask("/api/v1/cameras"), ask(`/api/v1/events?without=worker.heartbeat&limit=${alertsShown}`),
+        ask("/readyz", true),
     ]);
     isConnected = true;
     document.title = "faceworker";

@@ -75,8 +75,9 @@ void fw_outbox_get_stats(struct fw_outbox *outbox, struct fw_outbox_stats *stats
 
 // Which events are meant: filters are NULL or 0 when they don't matter.
 struct fw_outbox_query {
-    // `state`: "waiting", "delivered", "dead" or "expired", one of its records at least.
-    const char *camera_id, *type, *state;
+    // `state`: "waiting", "delivered", "dead" or "expired", one of its records at least. Types may
+    // lack their "faceworker.".
+    const char *camera_id, *type, *without_type, *state;
     const char *sink;                   // a record that it has, had, or shares
     int64_t since_utc_us, until_utc_us; // by the event's time
     const char *before_id;              // paging: only events older than this one

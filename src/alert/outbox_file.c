@@ -153,7 +153,9 @@ static void append_filters(struct fw_text *sql, const struct fw_outbox_query *qu
     if (query->camera_id != NULL)
         fw_text_append(sql, " AND e.camera = :camera");
     if (query->type != NULL)
-        fw_text_append(sql, " AND e.type = :type");
+        fw_text_append(sql, " AND e.type IN (:type, 'faceworker.' || :type)");
+    if (query->without_type != NULL)
+        fw_text_append(sql, " AND e.type NOT IN (:without, 'faceworker.' || :without)");
     if (query->since_utc_us != 0)
         fw_text_append(sql, " AND e.time_us >= :since");
     if (query->until_utc_us != 0)
@@ -192,6 +194,8 @@ static int bind_query(sqlite3_stmt *statement, const struct fw_outbox_query *que
 
     if (code == SQLITE_OK)
         code = bind_text(statement, ":type", query->type);
+    if (code == SQLITE_OK)
+        code = bind_text(statement, ":without", query->without_type);
     if (code == SQLITE_OK)
         code = bind_text(statement, ":sink", query->sink);
     if (code == SQLITE_OK)

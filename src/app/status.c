@@ -50,15 +50,16 @@ static json_t *camera_json(const struct fw_supervised_camera *camera)
     struct fw_camera_status status;
     fw_camera_get_status(camera->camera, &status);
     return json_pack(
-        "{s:s, s:o, s:o?, s:s, s:o, s:o, s:i, s:i, s:f, s:f, s:i, s:o, s:I, s:I, "
+        "{s:s, s:o, s:o?, s:s, s:o, s:o, s:o, s:i, s:i, s:f, s:f, s:i, s:o, s:I, s:I, "
         "s:f, s:o, s:o}",
         "id", camera->config->id, "name", fw_json_text(camera_title(camera)), "location",
         camera->config->location ? fw_json_text(camera->config->location) : NULL, "state",
         fw_camera_state_name(status.state), "reason", fw_json_text(status.reason), "since",
-        fw_json_time(status.state_since_utc_us), "width", status.width, "height", status.height,
-        "fps", status.fps, "analyses_fps", status.analyses_fps, "faces", status.faces, "frames",
-        frames_json(&status), "reconnects", (json_int_t)status.reconnects, "tracks",
-        (json_int_t)status.tracks_confirmed, "lag_ms",
+        fw_json_time(status.state_since_utc_us), "away_since",
+        status.away_since_utc_us ? fw_json_time(status.away_since_utc_us) : json_null(), "width",
+        status.width, "height", status.height, "fps", status.fps, "analyses_fps",
+        status.analyses_fps, "faces", status.faces, "frames", frames_json(&status), "reconnects",
+        (json_int_t)status.reconnects, "tracks", (json_int_t)status.tracks_confirmed, "lag_ms",
         (double)status.analysis_lag_us / (double)FW_US_PER_MS, "model",
         fw_json_text(camera->options.model), "outputs", outputs_json(camera, &status));
 }
@@ -89,6 +90,7 @@ static char *events_json(void *opaque, const struct fw_web_events_query *asked)
     const struct fw_outbox_query query = {
         .camera_id = asked->camera_id,
         .type = asked->type,
+        .without_type = asked->without_type,
         .state = asked->state,
         .before_id = asked->before_id,
         .since_utc_us = asked->since_utc_us,

@@ -108,6 +108,10 @@ static void set_state(struct fw_camera *camera, enum fw_camera_state state, cons
     snprintf(status->reason, sizeof(status->reason), "%s", reason);
     if (is_new)
         status->state_since_utc_us = now_us;
+    if (state == FW_CAMERA_LIVE)
+        status->away_since_utc_us = 0;
+    else if (status->away_since_utc_us == 0)
+        status->away_since_utc_us = now_us;
     pthread_mutex_unlock(&camera->mutex);
     if (!is_new && !is_other_reason)
         return;
@@ -424,7 +428,7 @@ int fw_camera_start(struct fw_camera **camera_out, const struct fw_camera_option
         camera->listener = *listener;
     camera->log = (struct fw_log){services->logger, options->id};
     camera->is_lossless = options->is_test_video && !options->test_video_realtime;
-    camera->status.state_since_utc_us = fw_utc_us();
+    camera->status.state_since_utc_us = camera->status.away_since_utc_us = fw_utc_us();
     snprintf(camera->status.reason, sizeof(camera->status.reason), "starting");
     fw_backoff_init(&camera->usual, &fw_backoff_default);
     fw_backoff_init(&camera->refused, &fw_backoff_refused);

@@ -79,6 +79,7 @@ struct fw_camera_status {
     enum fw_camera_state state;
     char reason[256]; // why it is not live; "" when it is; never a secret
     int64_t state_since_utc_us;
+    int64_t away_since_utc_us; // the end of the last `live`, or the start; 0 while live
     int width, height;
     double fps; // decoded, over the last seconds
     double analyses_fps;

@@ -33,6 +33,7 @@ static enum MHD_Result answer_ready(struct fw_web *web, struct MHD_Connection *c
 struct arguments {
     char camera[FW_WEB_ARGUMENT_SIZE], type[FW_WEB_ARGUMENT_SIZE], state[FW_WEB_ARGUMENT_SIZE];
     char before[FW_WEB_ARGUMENT_SIZE], since[FW_WEB_ARGUMENT_SIZE], until[FW_WEB_ARGUMENT_SIZE];
+    char without[FW_WEB_ARGUMENT_SIZE];
 };
 
 // The argument NAME decoded into VALUE; NULL where there is none. One too long is cut, and then
@@ -58,6 +59,7 @@ static enum MHD_Result answer_events(struct fw_web *web, struct MHD_Connection *
     struct fw_web_events_query query = {
         .camera_id = argument(connection, "camera", values.camera),
         .type = argument(connection, "type", values.type),
+        .without_type = argument(connection, "without", values.without),
         .state = argument(connection, "state", values.state),
         .before_id = argument(connection, "before", values.before),
     };

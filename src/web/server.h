@@ -14,7 +14,8 @@ struct fw_slot;
 // Which events are asked for; NULL or 0 where it doesn't matter. Borrowed for the call.
 struct fw_web_events_query {
     const char *camera_id;
-    const char *type;  // a whole type, or its last part: "appeared"
+    // A whole type, or it without "faceworker.": "face.appeared". Only such events; all but such.
+    const char *type, *without_type;
     const char *state; // "waiting", "delivered" or "dead"
     const char *before_id;
     int64_t since_utc_us, until_utc_us;

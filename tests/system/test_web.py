@@ -31,6 +31,10 @@ def test_health_and_readiness(daemon):
     ready, reasons = daemon.readiness()
     assert not ready and "away" in reasons and "walk" not in reasons
     assert "refuses connections" in reasons, reasons
+    tries = daemon.camera("away")["since"]
+    poll(lambda: daemon.camera("away")["since"] > tries, 15, "another try")
+    away = daemon.camera("away")
+    assert away["away_since"] < away["since"] and daemon.camera("walk")["away_since"] is None
 
 
 def test_ready_when_all_is_well(run_daemon, walker):

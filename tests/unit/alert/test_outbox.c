@@ -437,6 +437,10 @@ static void the_history_is_filtered_and_paged(void **state)
     assert_int_equal(count_history(bench, (struct fw_outbox_query){.type = "no.such"}), 0);
     assert_int_equal(count_history(bench, (struct fw_outbox_query){.type = FW_EVENT_CAMERA_ONLINE}),
                      10);
+    assert_int_equal(count_history(bench, (struct fw_outbox_query){.type = "camera.online"}), 10);
+    assert_int_equal(count_history(bench, (struct fw_outbox_query){.without_type = "online"}), 10);
+    assert_int_equal(
+        count_history(bench, (struct fw_outbox_query){.without_type = "camera.online"}), 0);
     assert_int_equal(count_history(bench, (struct fw_outbox_query){.state = "waiting"}), 9);
     assert_int_equal(count_history(bench, (struct fw_outbox_query){.state = "delivered"}), 1);
     assert_int_equal(count_history(bench, (struct fw_outbox_query){.state = "dead"}), 1);
