@@ -1,10 +1,12 @@
 // How fast events become durable: prints "<events/s> <events> <commits> <delivered/s>".
 //
-//     outbox_bench FOLDER [EVENTS [BATCH]]
+//     outbox_bench FOLDER [EVENTS [BATCH [SINK]]]
 //
-// Posts EVENTS (default 20000) from one thread, as the reporter does, and waits for their commit
-// (synchronous=FULL, grouped); then has a sink that only counts take them, BATCH (default 64) at
-// once, and their marks committed.
+// Posts EVENTS (default 20000; faces that appear and leave in front of four cameras) from one
+// thread, as the reporter does, and waits for their commit (synchronous=FULL, grouped); then has a
+// sink that only counts take them, BATCH (default 64) at once, and their marks committed. With a
+// BATCH of 0 nobody takes them (<delivered/s> is 0): they wait in FOLDER/outbox.db for a daemon
+// whose sink is called SINK.
 #include "alert/dispatcher.h"
 #include "alert/outbox.h"
 #include "util/clock.h"
@@ -12,7 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STEP = 5000 }; // posted ahead of a commit: the ring is bounded
+enum {
+    STEP = 5000, // posted ahead of a commit: the ring is bounded
+    CAMERAS = 4,
+};
 
 static int count_open(void **state, const struct fw_sink_options *options, struct fw_error *error)
 {
@@ -41,10 +46,12 @@ static void count_close(void *state)
     (void)state;
 }
 
-static struct fw_event *make_event(void)
+// Those with an odd INDEX leave: APPEARED is then the event before.
+static struct fw_event *make_event(int index, const struct fw_event *appeared)
 {
-    static const struct fw_event_face face = {
-        .track = 7,
+    const uint64_t track = (uint64_t)index / 2 + 1;
+    const struct fw_event_face face = {
+        .track = track,
         .face = {.box = {812.38F, 240.5F, 96, 121.25F},
                  .score = 0.93F,
                  .landmarks = {{836, 290}, {880, 289}, {858, 315}, {840, 338}, {876, 337.5F}},
@@ -59,9 +66,13 @@ static struct fw_event *make_event(void)
         .length = 345678};
     const struct fw_event_snapshot snapshot = {
         .state = "pending", .full = picture, .face = picture};
-    const struct fw_event_input input = {.type = FW_EVENT_FACE_APPEARED,
+    char camera[16];
+
+    snprintf(camera, sizeof(camera), "camera-%d", (int)(track % CAMERAS));
+    const struct fw_event_input input = {.type = appeared != NULL ? FW_EVENT_FACE_LEFT
+                                                                  : FW_EVENT_FACE_APPEARED,
                                          .camera = {.worker_id = "edge-1",
-                                                    .camera_id = "front-door",
+                                                    .camera_id = camera,
                                                     .name = "Front door",
                                                     .location = "Building 2"},
                                          .time_utc_us = 1767225599123456,
@@ -69,7 +80,9 @@ static struct fw_event *make_event(void)
                                          .frame_height = 1080,
                                          .faces = &face,
                                          .face_count = 1,
-                                         .track = 7,
+                                         .track = track,
+                                         .appeared_id = appeared != NULL ? appeared->id : NULL,
+                                         .reason = appeared != NULL ? "lost" : NULL,
                                          .first_seen_utc_us = 1767225598000000,
                                          .last_seen_utc_us = 1767225599123456,
                                          .snapshot = &snapshot};
@@ -109,16 +122,34 @@ static bool deliver_all(struct fw_outbox *outbox, size_t batch)
            fw_outbox_flush(outbox, 60000) == FW_OK;
 }
 
+// False: something of it went wrong.
+static bool measure(struct fw_outbox *outbox, struct fw_event **events, int count, size_t batch)
+{
+    int64_t began_us = fw_monotonic_us(), posted_us, delivered_us;
+    struct fw_outbox_stats stats;
+
+    if (!post_all(outbox, events, count))
+        return false;
+    posted_us = fw_monotonic_us();
+    fw_outbox_get_stats(outbox, &stats);
+    if (stats.dropped > 0 || stats.is_degraded || (batch > 0 && !deliver_all(outbox, batch)))
+        return false;
+    delivered_us = fw_monotonic_us();
+    printf("%.0f %d %llu %.0f\n", (double)count * 1e6 / (double)(posted_us - began_us), count,
+           (unsigned long long)stats.commits,
+           batch > 0 ? (double)count * 1e6 / (double)(delivered_us - posted_us) : 0.0);
+    return true;
+}
+
 int main(int argc, char **argv)
 {
-    const char *folder = argc > 1 ? argv[1] : ".", *names[] = {"count"};
+    const char *folder = argc > 1 ? argv[1] : ".";
     int count = argc > 2 ? atoi(argv[2]) : 20000, made = 0, code = 1;
     size_t batch = argc > 3 ? (size_t)atoi(argv[3]) : 64;
+    const char *names[] = {argc > 4 ? argv[4] : "count"};
     struct fw_event **events = calloc((size_t)count, sizeof(struct fw_event *));
-    struct fw_outbox_stats stats;
     struct fw_outbox *outbox = NULL;
     struct fw_error error = {0};
-    int64_t began_us, posted_us, delivered_us;
     char path[4096];
 
     snprintf(path, sizeof(path), "%s/outbox.db", folder);
@@ -132,20 +163,11 @@ int main(int argc, char **argv)
         free(events);
         return 1;
     }
-    while (made < count && (events[made] = make_event()) != NULL)
+    while (made < count &&
+           (events[made] = make_event(made, made % 2 == 1 ? events[made - 1] : NULL)) != NULL)
         made++;
-    began_us = fw_monotonic_us();
-    if (made == count && post_all(outbox, events, count)) {
-        posted_us = fw_monotonic_us();
-        fw_outbox_get_stats(outbox, &stats);
-        if (stats.dropped == 0 && !stats.is_degraded && deliver_all(outbox, batch)) {
-            delivered_us = fw_monotonic_us();
-            printf("%.0f %d %llu %.0f\n", (double)count * 1e6 / (double)(posted_us - began_us),
-                   count, (unsigned long long)stats.commits,
-                   (double)count * 1e6 / (double)(delivered_us - posted_us));
-            code = 0;
-        }
-    }
+    if (made == count && measure(outbox, events, count, batch))
+        code = 0;
     for (int i = 0; i < made; i++)
         fw_event_unref(events[i]);
     free(events);
