@@ -223,8 +223,10 @@ def fuzz(seconds):
     for target in targets:
         corpus = folder / "corpus" / target.name
         corpus.mkdir(parents=True, exist_ok=True)
-        seeds = ROOT / "tests" / "fuzz" / "seeds" / target.name
-        folders = [str(corpus), *([str(seeds)] if seeds.is_dir() else [])]
+        seeds = [ROOT / "tests" / "fuzz" / "seeds" / target.name]
+        if target.name == "fuzz_onnx" and SHARED:
+            seeds.append(SHARED / "models")
+        folders = [str(corpus), *(str(seed) for seed in seeds if seed.is_dir())]
         result.add(check([str(target), *folders, f"-max_total_time={seconds}", "-timeout=10",
                           "-rss_limit_mb=2048", "-verbosity=0", "-print_final_stats=1",
                           f"-artifact_prefix={folder}/"]))
