@@ -70,6 +70,16 @@ def walker(shared, tmp_path_factory):
     return clip
 
 
+@pytest.fixture(scope="session")
+def empty_scene(tmp_path_factory):
+    """A video without a face."""
+    clip = tmp_path_factory.mktemp("empty") / "empty.mp4"
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", "color=c=0x505860:s=320x180:r=10",
+                    "-t", "2", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p",
+                    str(clip)], check=True)
+    return clip
+
+
 @pytest.fixture
 def mediamtx(tmp_path):
     server = MediaMtx(tmp_path).start()

@@ -427,6 +427,19 @@ class Daemon:
         assert status == 200, body
         return json.loads(body)["events"][::-1]
 
+    def history(self):
+        """Every event that was ever committed, in the order of posting."""
+        events, before = [], {}
+        while True:
+            query = urllib.parse.urlencode({"limit": 500, **before})
+            status, body = self.get(f"/api/v1/events?{query}")
+            assert status == 200, body
+            page = json.loads(body)
+            events += page["events"]
+            if not page["next"]:
+                return events[::-1]
+            before = {"before": page["next"]}
+
     def metrics(self):
         """{"name{labels}": value}"""
         status, body = self.get("/metrics")
@@ -472,6 +485,18 @@ class Daemon:
             assert took < limit, f"stopping took {took:.2f} s:\n{self.log()[-4000:]}"
         code = self.process.child.returncode
         assert code == expect, f"exit code {code}, not {expect}:\n{self.log()[-6000:]}"
+
+
+def fill_outbox(state_dir, events, sink="nobody", batch=0):
+    """Writes EVENTS of four cameras into the outbox of a new STATE_DIR, where they wait for the sink
+    SINK of a daemon, unless a BATCH says how many are taken from there at once. Returns (events/s
+    made durable, events/s taken)."""
+    state_dir.mkdir(parents=True)
+    done = subprocess.run([str(BUILD / "tests" / "tools" / "outbox_bench"), str(state_dir),
+                           str(events), str(batch), sink], check=True, capture_output=True, text=True)
+    rate, count, _, taken = done.stdout.split()
+    assert int(count) == events
+    return float(rate), float(taken)
 
 
 def probe_frames(url, seconds, *options):
