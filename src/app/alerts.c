@@ -301,7 +301,7 @@ static void tell_waiting(const struct fw_alerts *alerts)
                     (unsigned long long)stats.waiting);
 }
 
-// Waits until every event is delivered; HURRY (may be NULL) cuts it short.
+// Waits until every event is delivered and every picture stored; HURRY (may be NULL) cuts it short.
 static void drain(struct fw_alerts *alerts, int64_t timeout_ms, const struct fw_cancel *hurry)
 {
     int64_t until_us = fw_monotonic_us() + timeout_ms * FW_US_PER_MS;
@@ -309,8 +309,10 @@ static void drain(struct fw_alerts *alerts, int64_t timeout_ms, const struct fw_
         int64_t left_ms = (until_us - fw_monotonic_us()) / FW_US_PER_MS;
         if (left_ms <= 0 || (hurry && fw_cancel_is_set(hurry)))
             return;
-        if (fw_dispatcher_drain(alerts->dispatcher,
-                                left_ms < LOOK_AROUND_MS ? left_ms : LOOK_AROUND_MS))
+        if (left_ms > LOOK_AROUND_MS)
+            left_ms = LOOK_AROUND_MS;
+        if (fw_dispatcher_drain(alerts->dispatcher, left_ms) &&
+            (!alerts->spool || fw_spool_drain(alerts->spool, left_ms)))
             return;
     }
 }

@@ -22,7 +22,7 @@ struct fw_alerts_options {
 // How long the parts of an end may take.
 struct fw_alerts_times {
     int64_t reporter_ms; // to work off what cameras reported
-    int64_t drain_ms;    // to deliver: what is left waits on the disk for the next start
+    int64_t drain_ms;    // to deliver and upload: what is left waits on the disk for the next start
     int64_t stop_ms;     // to end sinks and uploads, and to commit
 };
 

@@ -284,6 +284,18 @@ static int64_t left_ms(int64_t until_us, int64_t most_ms)
     return left > 0 ? left : 0;
 }
 
+// TIMES as far as they fit before UNTIL_US; for the commit there is always some.
+static struct fw_alerts_times left_times(const struct fw_alerts_times *times, int64_t until_us)
+{
+    static const int64_t least_stop_ms = 100;
+    int64_t stop_ms = left_ms(until_us, times->stop_ms);
+    return (struct fw_alerts_times){
+        .reporter_ms = left_ms(until_us, times->reporter_ms),
+        .drain_ms = left_ms(until_us, times->drain_ms),
+        .stop_ms = stop_ms > least_stop_ms ? stop_ms : least_stop_ms,
+    };
+}
+
 static int stop_cameras(struct fw_supervisor *supervisor, int64_t timeout_ms)
 {
     int all_lost = 0;
@@ -329,15 +341,17 @@ int fw_supervisor_destroy(struct fw_supervisor *supervisor, bool by_itself)
     // had reported before still goes out.
     if (!lost && fw_pool_destroy(supervisor->pool, left_ms(until_us, times->pool_ms)) < 0)
         lost++;
-    if (supervisor->alerts && !fw_alerts_finish(supervisor->alerts, &times->alerts, hurry))
+    struct fw_alerts_times left = left_times(&times->alerts, until_us);
+    if (supervisor->alerts && !fw_alerts_finish(supervisor->alerts, &left, hurry))
         lost++;
+    left = left_times(&times->alerts, until_us);
     if (lost) {
         // Threads that are left behind may still report: nothing is freed, but all is committed.
         if (supervisor->alerts)
-            (void)fw_outbox_flush(fw_alerts_outbox(supervisor->alerts), times->alerts.stop_ms);
+            (void)fw_outbox_flush(fw_alerts_outbox(supervisor->alerts), left.stop_ms);
         return lost;
     }
-    lost = fw_alerts_destroy(supervisor->alerts, &times->alerts);
+    lost = fw_alerts_destroy(supervisor->alerts, &left);
     if (lost)
         return lost;
     free_supervisor(supervisor);
