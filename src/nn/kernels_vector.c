@@ -579,7 +579,7 @@ INLINE void stem_taps(tile sums, const float *column, const float *weights, int 
             if (i < 2 * STEM_PIXELS) {
                 sums[i / 2][n] += w[0][n] * input;
             }
-            if (i > 0) {
+            if (i >= 2) {
                 sums[i / 2 - 1][n] += w[2][n] * input;
             }
         }
