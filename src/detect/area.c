@@ -1,5 +1,6 @@
 #include "detect/area.h"
 
+#include "nn/aligned.h"
 #include "util/error.h"
 #include <math.h>
 #include <stdlib.h>
@@ -50,9 +51,13 @@ static int longest_span(const struct fw_span *spans, int count)
     return longest;
 }
 
-static int whole_factor(double extent, int target)
+// As in struct fw_columns.
+static int factor_of(double extent, int target)
 {
     int factor = (int)lround(extent / target);
+    if (target % 2 == 0 && extent * 2 == target * 3.0) {
+        return FW_THREE_HALVES;
+    }
     return (double)factor * target == extent ? factor : 0;
 }
 
@@ -66,9 +71,9 @@ int fw_area_init(struct fw_area *area, const struct fw_kernels *kernels,
         .source_width = source->width,
         .height = height,
         .columns = {make_spans(source->width, source->extent_x, width), width, source->channels, 0,
-                    whole_factor(source->extent_x, width)},
+                    factor_of(source->extent_x, width)},
         .rows = make_spans(source->height, source->extent_y, height),
-        .sums = calloc(floats, sizeof(float)),
+        .sums = fw_floats_create(1, floats),
     };
     if (area->columns.spans == NULL || area->rows == NULL || area->sums == NULL) {
         return FW_ENOMEM;
@@ -85,24 +90,11 @@ void fw_area_free(struct fw_area *area)
     *area = (struct fw_area){0};
 }
 
-static float row_weight(const struct fw_span *span, int row)
-{
-    if (row == 0 || span->count <= 3) {
-        return span->weights[row];
-    }
-    return span->weights[row == span->count - 1 ? 2 : 1];
-}
-
 void fw_area_row(struct fw_area *area, const uint8_t *plane, int stride, int y, float *row)
 {
     // The vertical step first: it runs over long rows, where vector registers help most, and it
     // leaves little for the other.
-    const struct fw_span *span = &area->rows[y];
     size_t count = (size_t)area->source_width * (size_t)area->columns.channels;
-    memset(area->sums, 0, count * sizeof(float));
-    for (int i = 0; i < span->count; i++) {
-        area->kernels->accumulate(area->sums, plane + (ptrdiff_t)(span->first + i) * stride,
-                                  row_weight(span, i), count);
-    }
+    area->kernels->accumulate(&area->rows[y], plane, stride, count, area->sums);
     area->kernels->average(&area->columns, area->sums, row);
 }

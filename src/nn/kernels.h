@@ -44,11 +44,15 @@ struct fw_span {
     float weights[3];
 };
 
+enum { FW_THREE_HALVES = -1 };
+
 struct fw_columns {
     struct fw_span *spans; // WIDTH of them
     int width, channels;   // CHANNELS interleaved: 1, 2 or 3
     int longest;           // the largest `count`
-    int factor;            // source pixels a target pixel when that is the same for all, else 0
+    // Source pixels a target pixel when that is the same for all, FW_THREE_HALVES when it is 1.5
+    // and WIDTH is even, else 0.
+    int factor;
 };
 
 // How luma and chroma become colours on the scale 0..255.
@@ -79,8 +83,9 @@ struct fw_kernels {
     void (*add_doubled)(const float *row, const float *half, int channels, int width, float *out);
     // The sigmoid of the first two of the 16 numbers of each cell.
     void (*probabilities)(float *rows, size_t cells);
-    // SUMS += WEIGHT * BYTES.
-    void (*accumulate)(float *sums, const uint8_t *bytes, float weight, size_t count);
+    // SUMS (aligned) = the rows of SPAN, COUNT bytes each and STRIDE apart, times their weights.
+    void (*accumulate)(const struct fw_span *span, const uint8_t *plane, ptrdiff_t stride,
+                       size_t count, float *sums);
     // Scales SUMS to ROW. Up to two pixels behind the last source pixel are read, never used.
     void (*average)(const struct fw_columns *columns, const float *sums, float *row);
     // WIDTH pixels to interleaved BGR. U and V advance by CHROMA_STEP (2: interleaved).

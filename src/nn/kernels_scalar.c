@@ -129,6 +129,12 @@ static void probabilities(float *rows, size_t cells)
     }
 }
 
+static void accumulate(const struct fw_span *span, const uint8_t *plane, ptrdiff_t stride,
+                       size_t count, float *sums)
+{
+    accumulate_columns(span, plane, stride, 0, count, sums);
+}
+
 const struct fw_kernels fw_kernels_scalar = {
     .stem = stem,
     .pointwise = pointwise,

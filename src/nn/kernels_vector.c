@@ -35,6 +35,7 @@ enum {
     TILE_PIXELS = 6,
     NARROW_PIXELS = 12, // where a block is a single vector, and the only one of its tile
     MAX_PIXELS = 16,
+    ACCUMULATE_VECTORS = 4,
     PIXEL = 3
 };
 
@@ -679,6 +680,69 @@ static void add_doubled(const float *row, const float *half, int channels, int w
             }
         }
     }
+}
+
+INLINE vector widen(const uint8_t *bytes)
+{
+#if defined(__AVX512F__)
+    __m128i packed = _mm_loadu_si128((const __m128i *)bytes);
+    return (vector)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(packed));
+#elif defined(__AVX2__)
+    __m128i packed = _mm_loadl_epi64((const __m128i *)bytes);
+    return (vector)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(packed));
+#elif defined(__ARM_NEON)
+    uint32_t packed;
+    memcpy(&packed, bytes, sizeof(packed));
+    uint16x8_t words = vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(packed)));
+    return (vector)vcvtq_f32_u32(vmovl_u16(vget_low_u16(words)));
+#else
+    vector result = {0};
+    for (int i = 0; i < LANES; i++) {
+        result[i] = bytes[i];
+    }
+    return result;
+#endif
+}
+
+INLINE void add_bytes(vector *sums, const uint8_t *bytes, float weight)
+{
+    UNROLL for (int n = 0; n < ACCUMULATE_VECTORS; n++)
+    {
+        sums[n] += weight * widen(bytes + n * LANES);
+    }
+}
+
+// The rows are short and many, which defeats the processor's own prefetching: while one target
+// row's source rows are summed, the next one's are fetched. Behind the last row too, where nothing
+// is read: hence the detour through an integer.
+INLINE void fetch_below(const uint8_t *bytes, int rows, ptrdiff_t stride)
+{
+    uintptr_t at = (uintptr_t)bytes + (uintptr_t)(rows * stride);
+    for (int y = 0; y < rows; y++) {
+        __builtin_prefetch((const void *)at);
+        at += (uintptr_t)stride;
+    }
+}
+
+static void accumulate(const struct fw_span *span, const uint8_t *plane, ptrdiff_t stride,
+                       size_t count, float *sums)
+{
+    enum { STEP = ACCUMULATE_VECTORS * LANES };
+    size_t x = 0;
+    for (; x + STEP <= count; x += STEP) {
+        vector total[ACCUMULATE_VECTORS] = {0};
+        const uint8_t *bytes = plane + span->first * stride + (ptrdiff_t)x;
+        if (x % FW_ALIGNMENT_BYTES == 0) {
+            fetch_below(bytes, span->count, stride);
+        }
+        for (int y = 0; y < span->count; y++) {
+            add_bytes(total, bytes + y * stride, span_weight(span, y));
+        }
+        for (int n = 0; n < ACCUMULATE_VECTORS; n++) {
+            store(sums + x + n * LANES, total[n]);
+        }
+    }
+    accumulate_columns(span, plane, stride, x, count, sums);
 }
 
 const struct fw_kernels KERNELS = {
