@@ -12,7 +12,7 @@ import uuid
 
 import pytest
 from conftest import missing
-from harness import FACEWORKER, Daemon, Process, free_port, poll
+from harness import FACEWORKER, Daemon, Process, free_port, poll, run_faceworker
 
 MOCKS = {"use_mock_s3": True, "use_mock_mq": True}
 
@@ -48,14 +48,22 @@ def small_disk(needs_root, tmp_path):
 
 
 def fill(folder):
-    """Writes until nothing more goes onto the disk of FOLDER; returns the file."""
+    """Writes until nothing more goes onto the disk of FOLDER; returns the file, which grows when this
+    is called again."""
     file = folder / "filler"
-    with open(file, "wb", buffering=0) as out, contextlib.suppress(OSError):
+    with open(file, "ab", buffering=0) as out, contextlib.suppress(OSError):
         for size in (1 << 20, 4096, 1):
             with contextlib.suppress(OSError):
                 while out.write(b"x" * size) == size:
                     pass
     return file
+
+
+def lines_of(file):
+    """The alerts in a file of JSON lines, there or not."""
+    with contextlib.suppress(FileNotFoundError):
+        return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    return []
 
 
 @pytest.mark.sanitizer
@@ -146,57 +154,82 @@ def test_a_killed_daemon_leaves_a_recording_that_plays(run_daemon, clip, tmp_pat
     daemon.start()
 
 
-def test_a_full_disk_costs_pictures_but_no_alert(run_daemon, walker, small_disk, tmp_path):
-    disk = small_disk(8)
-    daemon = run_daemon({
-        "worker": {"state_dir": str(disk)},
-        "cameras": [{"id": "walk", "test_video": str(walker), "save_snapshots": True}],
-        "alerts": {"lost_ms": 500}, "local_mocks": {"use_mock_s3": True},
-        "sinks": [{"name": "elsewhere", "type": "file", "path": str(tmp_path / "alerts.jsonl")}]})
-    daemon.wait_for_state("walk", "live")
-    filler = fill(disk)
+def is_degraded(daemon):
+    return daemon.metrics()["faceworker_outbox_degraded"] == 1
 
-    def events(state):
-        return [event for event in daemon.events() if event["data"]["snapshot"]["state"] == state]
-    poll(lambda: len(events("failed")) >= 2, 40, "alerts without pictures")
+
+def assert_nothing_lost(outbox, file):
+    """What FILE tells is what was committed, each once, in the order of posting; the newest may be on
+    their way."""
+    done = run_faceworker("outbox", "export", "--file", outbox)
+    assert done.returncode == 0, done.stderr
+    committed = [json.loads(line)["id"] for line in done.stdout.splitlines()]
+    told = [event["id"] for event in lines_of(file)]
+    assert told == committed[:len(told)]
+    assert len(committed) - len(told) < 10
+
+
+def test_a_full_disk_costs_pictures_but_no_alert(run_daemon, walker, small_disk, tmp_path):
+    """The reserve takes events first, then memory, and all of them reach a sink that is elsewhere."""
+    disk, file = small_disk(48), tmp_path / "alerts.jsonl"
+    daemon = run_daemon({
+        "worker": {"state_dir": str(disk), "heartbeat_s": 0},
+        "cameras": [{"id": "walk", "test_video": str(walker), "save_snapshots": True,
+                     "test_video_realtime": False, "analyze_fps": 0}],
+        "detector": {"input_size": 320},
+        "alerts": {"lost_ms": 500}, "local_mocks": {"use_mock_s3": True},
+        "sinks": [{"name": "elsewhere", "type": "file", "path": str(file)}]})
+
+    def states():
+        return [event["data"]["snapshot"]["state"] for event in lines_of(file)]
+    poll(lambda: "stored" in states(), 20, "an alert with pictures")
+    assert (disk / "outbox.db.reserve").stat().st_size == 16_000_000
+    fill(disk)
+    poll(lambda: "goes on with its reserve" in daemon.log(), 20, daemon.log)
+    assert not is_degraded(daemon) and not (disk / "outbox.db.reserve").exists()
+    # Each picture that goes makes room for an event or two, so this takes what there is again.
+    poll(lambda: fill(disk) and is_degraded(daemon), 20, daemon.log)
+    ready, reasons = daemon.readiness()
+    assert not ready and "outbox events: degraded" in reasons and "space" in reasons, reasons
+    before = len(states())
+    poll(lambda: len(states()) >= before + 4, 40, "alerts out of memory")
+    assert is_degraded(daemon) and daemon.camera("walk")["state"] == "live"
     assert daemon.metrics()["faceworker_snapshots_failed_total"] >= 2
-    assert "space" in daemon.log()
-    assert daemon.camera("walk")["state"] == "live"
-    stored = len(events("stored"))
-    filler.unlink()
-    poll(lambda: len(events("stored")) > stored, 30, "that pictures are stored again")
-    # What is named as stored is there whole; nothing half-written lies about.
-    named = {picture["key"]: picture["bytes"] for event in events("stored")
-             for picture in event["data"]["snapshot"].values() if isinstance(picture, dict)}
-    for key, size in named.items():
-        assert (disk / "snapshots" / key).stat().st_size == size
+    assert states()[-1] == "failed"
+    (disk / "filler").unlink()
+    poll(lambda: states()[-1] == "stored", 20, "that pictures are stored again")
+    poll(lambda: (disk / "outbox.db.reserve").exists(), 20, "the reserve again")
     daemon.stop()
+    assert_nothing_lost(disk / "outbox.db", file)
+    # Nothing half-written lies about.
     for path in (disk / "snapshots" / "walk").rglob("*"):
         assert path.is_dir() or path.suffix == ".jpg" and path.read_bytes()[-2:] == b"\xff\xd9", path
 
 
 def test_a_full_disk_delays_alerts_but_loses_none(run_daemon, walker, small_disk):
+    """The sink's own file is on the full disk, too, which is too small for a reserve."""
     disk = small_disk(4)
+    file = disk / "alerts.jsonl"
     daemon = run_daemon({
-        "worker": {"state_dir": str(disk)},
-        "cameras": [{"id": "walk", "test_video": str(walker)}],
+        "worker": {"state_dir": str(disk), "heartbeat_s": 0},
+        "cameras": [{"id": "walk", "test_video": str(walker), "test_video_realtime": False,
+                     "analyze_fps": 0}],
+        "detector": {"input_size": 320},
         "alerts": {"lost_ms": 500}, "local_mocks": {"use_mock_mq": True}})
     daemon.wait_for_state("walk", "live")
-    filler = fill(disk)
-    poll(lambda: len(daemon.events()) >= 3, 40, "three alerts")
-    poll(lambda: "sink mq: retrying" in daemon.readiness()[1], 10,
-         lambda: f"that /readyz says it: {daemon.readiness()}")
-    filler.unlink()
-    file = disk / "alerts.jsonl"
 
-    def told():
-        with contextlib.suppress(OSError):
-            return [json.loads(line)["id"] for line in file.read_text("utf-8").splitlines()]
-        return []
-    poll(lambda: len(told()) >= 3, 20, lambda: f"the alerts in the file: {told()}")
-    made = [event["id"] for event in daemon.events()]
-    assert told()[:3] == made[:3]
-    poll(lambda: daemon.readiness()[0], 10, lambda: f"readiness: {daemon.readiness()}")
+    def is_told():
+        reasons = daemon.readiness()[1]
+        return "sink mq: retrying" in reasons and "outbox events: degraded" in reasons
+    poll(lambda: fill(disk) and is_told(), 20, lambda: f"that /readyz says it: {daemon.readiness()}")
+    poll(lambda: daemon.metrics()["faceworker_outbox_waiting"] >= 6, 40, "events in memory")
+    assert is_degraded(daemon)
+    count = len(lines_of(file)) + daemon.metrics()["faceworker_outbox_waiting"]
+    (disk / "filler").unlink()
+    poll(lambda: len(lines_of(file)) >= count + 2, 20, "that all are delivered, and new ones")
+    poll(lambda: daemon.readiness()[0], 20, lambda: f"readiness: {daemon.readiness()}")
+    daemon.stop()
+    assert_nothing_lost(disk / "outbox.db", file)
 
 
 def as_nobody(command, **options):
@@ -223,34 +256,46 @@ def test_a_state_folder_that_cannot_be_written_is_a_clear_error(needs_root, mode
 
 
 def test_a_killed_daemon_leaves_whole_lines_and_goes_on_after_them(run_daemon, walker):
-    config = {"cameras": [{"id": "walk", "test_video": str(walker), "save_snapshots": True,
+    config = {"worker": {"heartbeat_s": 0},
+              "cameras": [{"id": "walk", "test_video": str(walker), "save_snapshots": True,
                            "test_video_realtime": False, "analyze_fps": 0}],
               "alerts": {"lost_ms": 500}, "local_mocks": MOCKS}
     daemon = run_daemon(config)
-    count = 0
+    known = set()
+
+    def new_ids():
+        return {alert["id"] for alert in daemon.alerts()} - known  # each line is parsed
     for _ in range(3):
-        poll(lambda before=count: len(daemon.alerts()) > before, 30, "another alert")
-        daemon.process.kill()
-        alerts = daemon.alerts()  # each line is parsed
-        assert len(alerts) > count
-        count = len(alerts)
-        for alert in alerts:
+        poll(new_ids, 30, "another alert")
+        daemon.kill()
+        known |= new_ids()
+        for alert in daemon.alerts():
+            if alert["data"].get("reason") == "worker_restarted":
+                assert alert["data"]["snapshot"] is None
+                continue
             picture = alert["data"]["snapshot"]["full"]
             path = daemon.folder / "state" / "snapshots" / picture["key"]
             assert path.stat().st_size == picture["bytes"]
         daemon.start()
     # A line that was cut off, as by a crash of the machine, spoils no later one.
-    daemon.process.kill()
+    daemon.kill()
     file = daemon.folder / "state" / "alerts.jsonl"
+    known = {alert["id"] for alert in daemon.alerts()}
     with open(file, "ab") as out:
         out.write(b'{"specversion": "1.0", "id": "cut')
     before = len(file.read_bytes().splitlines())
     daemon.start()
-    poll(lambda: len(file.read_bytes().splitlines()) > before, 30, "another alert")
-    lines = file.read_text(encoding="utf-8").splitlines()
-    assert all(json.loads(line) for line in [*lines[:before - 1], *lines[before:]])
-    ids = [json.loads(line)["id"] for line in [*lines[:before - 1], *lines[before:]]]
-    assert len(set(ids)) == len(ids) and all(uuid.UUID(text).version == 7 for text in ids)
+
+    def whole_lines():
+        lines = file.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in [*lines[:before - 1], *lines[before:]]]
+    poll(lambda: {alert["id"] for alert in whole_lines()} - known, 30, "another alert")
+    daemon.stop()
+    first = {}
+    for alert in whole_lines():
+        assert uuid.UUID(alert["id"]).version == 7
+        # What the sink took just before a kill comes again, as the same event.
+        assert alert == first.setdefault(alert["id"], alert)
 
 
 @pytest.mark.sanitizer
