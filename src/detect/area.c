@@ -95,6 +95,7 @@ void fw_area_row(struct fw_area *area, const uint8_t *plane, int stride, int y, 
     // The vertical step first: it runs over long rows, where vector registers help most, and it
     // leaves little for the other.
     size_t count = (size_t)area->source_width * (size_t)area->columns.channels;
-    area->kernels->accumulate(&area->rows[y], plane, stride, count, area->sums);
+    const struct fw_span *span = &area->rows[y], *next = y + 1 < area->height ? span + 1 : span;
+    area->kernels->accumulate(span, next, plane, stride, count, area->sums);
     area->kernels->average(&area->columns, area->sums, row);
 }

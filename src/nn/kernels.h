@@ -84,8 +84,9 @@ struct fw_kernels {
     // The sigmoid of the first two of the 16 numbers of each cell.
     void (*probabilities)(float *rows, size_t cells);
     // SUMS (aligned) = the rows of SPAN, COUNT bytes each and STRIDE apart, times their weights.
-    void (*accumulate)(const struct fw_span *span, const uint8_t *plane, ptrdiff_t stride,
-                       size_t count, float *sums);
+    // Those of NEXT are summed next and may be fetched ahead.
+    void (*accumulate)(const struct fw_span *span, const struct fw_span *next, const uint8_t *plane,
+                       ptrdiff_t stride, size_t count, float *sums);
     // Scales SUMS to ROW. Up to two pixels behind the last source pixel are read, never used.
     void (*average)(const struct fw_columns *columns, const float *sums, float *row);
     // WIDTH pixels to interleaved BGR. U and V advance by CHROMA_STEP (2: interleaved).

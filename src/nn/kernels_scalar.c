@@ -129,9 +129,10 @@ static void probabilities(float *rows, size_t cells)
     }
 }
 
-static void accumulate(const struct fw_span *span, const uint8_t *plane, ptrdiff_t stride,
-                       size_t count, float *sums)
+static void accumulate(const struct fw_span *span, const struct fw_span *next, const uint8_t *plane,
+                       ptrdiff_t stride, size_t count, float *sums)
 {
+    (void)next;
     accumulate_columns(span, plane, stride, 0, count, sums);
 }
 

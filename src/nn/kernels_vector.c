@@ -10,23 +10,19 @@
 // unrolling the loops over inputs makes them slower.
 #include "nn/kernels.h"
 #include "nn/picture_rows.h"
+#include "nn/vector.h"
 
 // Register tiles: vectors of outputs by pixels. Sums, weights and an input fit into the registers
 // (32 of AVX-512 and NEON, 16 of AVX2). STEM_PIXELS divides 16, the granularity of its maps.
 #if defined(__AVX512F__)
-#include <immintrin.h>
 #define KERNELS fw_kernels_avx512
-enum { LANES = 16, TILE_VECTORS = 2, STEM_PIXELS = 16 };
+enum { TILE_VECTORS = 2, STEM_PIXELS = 16 };
 #elif defined(__AVX2__)
-#include <immintrin.h>
 #define KERNELS fw_kernels_avx2
-enum { LANES = 8, TILE_VECTORS = 2, STEM_PIXELS = 4 };
+enum { TILE_VECTORS = 2, STEM_PIXELS = 4 };
 #else
 #define KERNELS fw_kernels_neon
-enum { LANES = 4, TILE_VECTORS = 4, STEM_PIXELS = 4 };
-#endif
-#if defined(__ARM_NEON)
-#include <arm_neon.h>
+enum { TILE_VECTORS = 4, STEM_PIXELS = 4 };
 #endif
 
 enum {
@@ -39,42 +35,7 @@ enum {
     PIXEL = 3
 };
 
-// The loops over register tiles must vanish: only then does the compiler keep a tile's array in
-// registers.
-#define INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 64")
-#endif
-
-typedef float vector __attribute__((vector_size(LANES * sizeof(float)), may_alias));
-typedef unsigned int integers __attribute__((vector_size(LANES * sizeof(int)), may_alias));
 typedef vector tile[MAX_PIXELS][TILE_VECTORS];
-
-INLINE vector load(const float *from)
-{
-    return *(const vector *)from;
-}
-
-INLINE void store(float *to, vector value)
-{
-    *(vector *)to = value;
-}
-
-INLINE vector larger(vector a, vector b)
-{
-#if defined(__AVX512F__)
-    return (vector)_mm512_max_ps((__m512)a, (__m512)b);
-#elif defined(__AVX2__)
-    return (vector)_mm256_max_ps((__m256)a, (__m256)b);
-#elif defined(__ARM_NEON)
-    return (vector)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
-#else
-    integers is_larger = (integers)(a > b);
-    return (vector)((is_larger & (integers)a) | (~is_larger & (integers)b));
-#endif
-}
 
 // Where vector N of a tile lies in blocks that are BLOCK_STRIDE floats apart.
 INLINE size_t vector_at(int n, size_t block_stride)
@@ -682,28 +643,6 @@ static void add_doubled(const float *row, const float *half, int channels, int w
     }
 }
 
-INLINE vector widen(const uint8_t *bytes)
-{
-#if defined(__AVX512F__)
-    __m128i packed = _mm_loadu_si128((const __m128i *)bytes);
-    return (vector)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(packed));
-#elif defined(__AVX2__)
-    __m128i packed = _mm_loadl_epi64((const __m128i *)bytes);
-    return (vector)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(packed));
-#elif defined(__ARM_NEON)
-    uint32_t packed;
-    memcpy(&packed, bytes, sizeof(packed));
-    uint16x8_t words = vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(packed)));
-    return (vector)vcvtq_f32_u32(vmovl_u16(vget_low_u16(words)));
-#else
-    vector result = {0};
-    for (int i = 0; i < LANES; i++) {
-        result[i] = bytes[i];
-    }
-    return result;
-#endif
-}
-
 INLINE void add_bytes(vector *sums, const uint8_t *bytes, float weight)
 {
     UNROLL for (int n = 0; n < ACCUMULATE_VECTORS; n++)
@@ -712,20 +651,16 @@ INLINE void add_bytes(vector *sums, const uint8_t *bytes, float weight)
     }
 }
 
-// The rows are short and many, which defeats the processor's own prefetching: while one target
-// row's source rows are summed, the next one's are fetched. Behind the last row too, where nothing
-// is read: hence the detour through an integer.
-INLINE void fetch_below(const uint8_t *bytes, int rows, ptrdiff_t stride)
+// The rows are short and many, which defeats the processor's own prefetching.
+INLINE void fetch_rows(const struct fw_span *span, const uint8_t *column, ptrdiff_t stride)
 {
-    uintptr_t at = (uintptr_t)bytes + (uintptr_t)(rows * stride);
-    for (int y = 0; y < rows; y++) {
-        __builtin_prefetch((const void *)at);
-        at += (uintptr_t)stride;
+    for (int y = 0; y < span->count; y++) {
+        __builtin_prefetch(column + (span->first + y) * stride);
     }
 }
 
-static void accumulate(const struct fw_span *span, const uint8_t *plane, ptrdiff_t stride,
-                       size_t count, float *sums)
+static void accumulate(const struct fw_span *span, const struct fw_span *next, const uint8_t *plane,
+                       ptrdiff_t stride, size_t count, float *sums)
 {
     enum { STEP = ACCUMULATE_VECTORS * LANES };
     size_t x = 0;
@@ -733,7 +668,7 @@ static void accumulate(const struct fw_span *span, const uint8_t *plane, ptrdiff
         vector total[ACCUMULATE_VECTORS] = {0};
         const uint8_t *bytes = plane + span->first * stride + (ptrdiff_t)x;
         if (x % FW_ALIGNMENT_BYTES == 0) {
-            fetch_below(bytes, span->count, stride);
+            fetch_rows(next, plane + x, stride);
         }
         for (int y = 0; y < span->count; y++) {
             add_bytes(total, bytes + y * stride, span_weight(span, y));
