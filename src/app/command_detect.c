@@ -2,6 +2,7 @@
 #include "app/command_util.h"
 #include "app/commands.h"
 #include "app/detect_run.h"
+#include "app/detect_targets.h"
 #include "app/signals.h"
 #include "camera/camera.h"
 #include "detect/model_store.h"
@@ -44,7 +45,8 @@ static const char help[] =
     "      --annotate DIR     write copies of the pictures with the faces drawn into DIR, in\n"
     "                         folders as the pictures' own\n"
     "      --crop DIR         write each face with some margin into DIR, as PATH-N.jpg, and its\n"
-    "                         file's name as \"crop\" into the line\n"
+    "                         file's name as \"crop\" into the line; none of what is written\n"
+    "                         goes over an input\n"
     "      --output FILE      write the lines there, not to standard output\n"
     "      --models-dir DIR   where model files lie (default: faceworker's cache folder)\n"
     "  -h, --help             this text\n"
@@ -67,15 +69,18 @@ struct detect_command {
 
 // The inputs; *FAILED when some path can't be read.
 static int collect(const struct detect_command *command, struct fw_detect_inputs *inputs,
-                   bool *failed)
+                   const struct fw_cancel *cancel, bool *failed)
 {
     for (int i = 0; i < command->path_count; i++) {
-        int status = fw_detect_inputs_add(inputs, command->paths[i]);
-        if (status == FW_ENOMEM)
+        struct fw_error error = {0};
+        int status = fw_detect_inputs_add(inputs, command->paths[i], cancel, &error);
+        if (status == FW_ENOMEM || status == FW_ECANCELED) {
+            fprintf(stderr, "faceworker detect: %s\n",
+                    status == FW_ENOMEM ? "out of memory" : "interrupted with no input done");
             return status;
+        }
         if (status != FW_OK) {
-            fprintf(stderr, "faceworker detect: can't read '%s' (%s)\n", command->paths[i],
-                    strerror(errno));
+            fprintf(stderr, "faceworker detect: %s\n", error.message);
             *failed = true;
         }
     }
@@ -98,8 +103,8 @@ static int locate_model(const struct detect_command *command,
 }
 
 static int run(const struct detect_command *command, const struct fw_command_context *context,
-               const struct fw_detect_inputs *inputs, FILE *out, struct fw_cancel *cancel,
-               struct fw_error *error)
+               const struct fw_detect_inputs *inputs, struct fw_detect_targets *targets, FILE *out,
+               struct fw_cancel *cancel, struct fw_error *error)
 {
     struct fw_model_files files = {0};
     int status = locate_model(command, context, cancel, &files, error);
@@ -123,6 +128,7 @@ static int run(const struct detect_command *command, const struct fw_command_con
         .jobs = command->jobs > 0 ? command->jobs : fw_command_core_count(),
         .annotate = command->annotate,
         .crop = command->crop,
+        .targets = targets,
         .out = out,
         .progress = isatty(STDERR_FILENO) != 0,
         .cancel = cancel,
@@ -134,10 +140,15 @@ static int run(const struct detect_command *command, const struct fw_command_con
 }
 
 // Opens what --output names; standard output without it.
-static FILE *open_output(const char *path)
+static FILE *open_output(struct fw_detect_targets *targets, const char *path)
 {
+    struct fw_error error = {0};
     if (path == NULL || strcmp(path, "-") == 0)
         return stdout;
+    if (fw_detect_targets_take(targets, path, &error) != FW_OK) {
+        fprintf(stderr, "faceworker detect: %s\n", error.message);
+        return NULL;
+    }
     FILE *out = fopen(path, "w");
     if (out == NULL)
         fprintf(stderr, "faceworker detect: can't write '%s' (%s); choose another --output\n", path,
@@ -161,17 +172,25 @@ static int detect_inputs(const struct detect_command *command,
                          const struct fw_detect_inputs *inputs, struct fw_cancel *cancel)
 {
     struct fw_error error = {0};
-    FILE *out = open_output(command->output);
-    if (out == NULL)
+    struct fw_detect_targets *targets = fw_detect_targets_create(inputs);
+    if (targets == NULL) {
+        fputs("faceworker detect: out of memory\n", stderr);
+        return FW_ENOMEM;
+    }
+    FILE *out = open_output(targets, command->output);
+    if (out == NULL) {
+        fw_detect_targets_destroy(targets);
         return FW_EIO;
+    }
     curl_global_init(CURL_GLOBAL_DEFAULT);
     fw_camera_library_init();
-    int status = run(command, context, inputs, out, cancel, &error);
+    int status = run(command, context, inputs, targets, out, cancel, &error);
     if (status != FW_OK && error.message[0] != '\0')
         fprintf(stderr, "faceworker detect: %s\n", error.message);
     if (!close_output(out) && status == FW_OK)
         status = FW_EIO;
     curl_global_cleanup();
+    fw_detect_targets_destroy(targets);
     return status;
 }
 
@@ -187,7 +206,8 @@ static int detect(const struct detect_command *command)
         return FW_EXIT_FAILED;
     }
     status = FW_ENOMEM;
-    if (!fw_command_open(&context) || collect(command, &inputs, &failed) != FW_OK)
+    if (!fw_command_open(&context) ||
+        collect(command, &inputs, fw_signals_stop(signals), &failed) != FW_OK)
         goto done;
     status = FW_ENOENT;
     if (inputs.count > 0)

@@ -1,4 +1,5 @@
 #include "app/detect_output.h"
+#include "app/detect_targets.h"
 #include "camera/overlay.h"
 #include "media/image.h"
 #include "media/jpeg.h"
@@ -129,8 +130,12 @@ static int make_folders(char *path)
     return FW_OK;
 }
 
-static int write_file(char *path, const struct fw_bytes *bytes, struct fw_error *error)
+static int write_file(struct fw_detect_targets *targets, char *path, const struct fw_bytes *bytes,
+                      struct fw_error *error)
 {
+    int status = fw_detect_targets_take(targets, path, error);
+    if (status != FW_OK)
+        return status;
     if (make_folders(path) != FW_OK)
         return fw_fail(error, FW_EIO, "can't make the folder of '%s' (%s); choose another folder",
                        path, strerror(errno));
@@ -140,13 +145,16 @@ static int write_file(char *path, const struct fw_bytes *bytes, struct fw_error 
                        strerror(errno));
     bool is_whole = fwrite(bytes->data, 1, bytes->length, file) == bytes->length;
     is_whole = fclose(file) == 0 && is_whole;
-    return is_whole ? FW_OK
-                    : fw_fail(error, FW_EIO, "can't write '%s' (%s); is the disk full?", path,
-                              strerror(errno));
+    if (is_whole)
+        return FW_OK;
+    status =
+        fw_fail(error, FW_EIO, "can't write '%s' (%s); is the disk full?", path, strerror(errno));
+    (void)remove(path); // half a picture is of no use
+    return status;
 }
 
-static int write_crop(char *path, const struct fw_frame *frame, struct fw_box box,
-                      struct fw_error *error)
+static int write_crop(struct fw_detect_targets *targets, char *path, const struct fw_frame *frame,
+                      struct fw_box box, struct fw_error *error)
 {
     struct fw_bytes *bytes = NULL;
     struct fw_frame *crop = fw_image_crop(frame, box);
@@ -156,13 +164,14 @@ static int write_crop(char *path, const struct fw_frame *frame, struct fw_box bo
     fw_frame_unref(crop);
     if (status != FW_OK)
         return status;
-    status = write_file(path, bytes, error);
+    status = write_file(targets, path, bytes, error);
     fw_bytes_unref(bytes);
     return status;
 }
 
-int fw_detect_write_crops(const char *folder, const char *name, const struct fw_frame *frame,
-                          const struct fw_faces *faces, struct fw_error *error)
+int fw_detect_write_crops(struct fw_detect_targets *targets, const char *folder, const char *name,
+                          const struct fw_frame *frame, const struct fw_faces *faces,
+                          struct fw_error *error)
 {
     int status = FW_OK;
     for (size_t i = 0; i < faces->count && status == FW_OK; i++) {
@@ -171,7 +180,7 @@ int fw_detect_write_crops(const char *folder, const char *name, const struct fw_
             continue;
         char *path = crop_path(folder, name, i + 1);
         status = path == NULL ? fw_fail(error, FW_ENOMEM, "out of memory")
-                              : write_crop(path, frame, box, error);
+                              : write_crop(targets, path, frame, box, error);
         free(path);
     }
     return status;
@@ -226,7 +235,7 @@ int fw_annotate(struct fw_annotator *annotator, const char *name, struct fw_fram
     if (status == FW_OK)
         status = fw_jpeg_encode(copy, JPEG_QUALITY, &bytes, error);
     if (status == FW_OK)
-        status = write_file(path, bytes, error);
+        status = write_file(annotator->targets, path, bytes, error);
 done:
     if (bytes != NULL)
         fw_bytes_unref(bytes);

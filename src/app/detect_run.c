@@ -38,6 +38,7 @@ struct video {
 // One input. Everything is guarded by the run's lock, but for what VIDEO points to.
 struct task {
     struct line *lines;    // not written yet, by number
+    struct line *last;     // of them; undefined when there is none
     unsigned long written; // lines written
     struct video *video;   // while it may be read; NULL for pictures
     int readers;           // threads at it
@@ -191,11 +192,15 @@ static void write_lines(struct run *run)
 
 static void insert(struct task *task, struct line *line)
 {
-    struct line **at = &task->lines;
+    // Nearly always it is the last one, and a video that waits for its turn has many.
+    bool is_last = task->lines == NULL || task->last->number < line->number;
+    struct line **at = task->lines != NULL && is_last ? &task->last->next : &task->lines;
     while (*at != NULL && (*at)->number < line->number)
         at = &(*at)->next;
     line->next = *at;
     *at = line;
+    if (is_last)
+        task->last = line;
 }
 
 // --- what a thread does ---
@@ -256,7 +261,8 @@ static int detect_frame(struct worker *worker, size_t index, unsigned long numbe
     if (status == FW_OK && options->annotate != NULL)
         status = fw_annotate(&worker->annotator, name, frame, &worker->faces, error);
     if (status == FW_OK && options->crop != NULL)
-        status = fw_detect_write_crops(options->crop, name, frame, &worker->faces, error);
+        status = fw_detect_write_crops(options->targets, options->crop, name, frame, &worker->faces,
+                                       error);
     if (status != FW_OK)
         return status;
     fw_detect_append_line(&text, name, frame, &worker->faces, options->crop);
@@ -280,8 +286,13 @@ static int detect_picture(struct worker *worker, size_t index, struct fw_error *
 
 static int open_video(struct run *run, size_t index, struct video *video, struct fw_error *error)
 {
-    int status = fw_url_parse(&video->url, run->options->inputs->items[index].path, NULL, NULL,
-                              run->options->secrets, error);
+    const char *path = run->options->inputs->items[index].path;
+    // It is a file, whatever its name looks like.
+    char *whole = fw_strdup_printf("%s%s", path[0] == '/' ? "" : "./", path);
+    if (whole == NULL)
+        return fw_fail(error, FW_ENOMEM, "out of memory");
+    int status = fw_url_parse(&video->url, whole, NULL, NULL, run->options->secrets, error);
+    free(whole);
     if (status != FW_OK)
         return status;
     const struct fw_source_options options = {
@@ -475,6 +486,7 @@ static int start_workers(struct run *run, struct worker *workers, int count, str
 {
     for (int i = 0; i < count; i++) {
         workers[i].run = run;
+        workers[i].annotator.targets = run->options->targets;
         workers[i].annotator.folder = run->options->annotate;
         int status = fw_detector_open(&workers[i].detector, &run->options->detector, error);
         if (status != FW_OK)

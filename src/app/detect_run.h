@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 struct fw_cancel;
+struct fw_detect_targets;
 struct fw_secrets;
 
 // Borrowed for the call.
@@ -14,9 +15,10 @@ struct fw_detect_run_options {
     const struct fw_detect_inputs *inputs;
     struct fw_detector_options detector;
     struct fw_detect_parameters parameters;
-    int jobs;                 // threads, at least 1; those without an input help with videos
-    const char *annotate;     // folder for copies with the faces drawn; NULL: none
-    const char *crop;         // folder for the faces cut out; NULL: none
+    int jobs;             // threads, at least 1; those without an input help with videos
+    const char *annotate; // folder for copies with the faces drawn; NULL: none
+    const char *crop;     // folder for the faces cut out; NULL: none
+    struct fw_detect_targets *targets;
     FILE *out;                // one JSON object a line, in the order of the inputs
     bool progress;            // on standard error
     struct fw_cancel *cancel; // stops it: pictures under way are finished and written

@@ -147,6 +147,55 @@ def test_annotated_copies(detect, folder, tmp_path):
         assert changed[y + h // 3:y + 2 * h // 3, x + w // 3:x + 2 * w // 3].mean() < 0.05
 
 
+def test_inputs_are_never_written_over(detect, folder, tmp_path):
+    """Names that a folder's pictures and what is made of them share, links among them."""
+    shutil.copy(folder / "a.jpg", folder / "a-1.jpg")
+    (folder / "linked.jpg").symlink_to(folder / "a.jpg")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    drawn = detect("--annotate", "/", folder / "a.jpg", folder / "linked.jpg", folder / "b")
+    assert drawn.returncode == 1
+    for name in ("a.jpg", "linked.jpg"):
+        assert f"{folder / name}' is one of the inputs" in drawn.stderr, drawn.stderr
+    assert len(drawn.lines) == 2  # as the copies of what is no .jpg have names of their own
+    cut = detect("--crop", "/", folder / "a.jpg", folder / "a-1.jpg")
+    assert cut.returncode == 1 and "one of the inputs" in cut.stderr
+    assert [line["image"] for line in cut.lines] == [str(folder / "a-1.jpg")]
+    assert detect("--output", folder / "z.png", folder / "z.png").returncode == 1
+    assert all(path.read_bytes() == content for path, content in before.items())
+    # Again, over the copies of an earlier run; and two pictures that want one name.
+    for _ in range(2):
+        assert detect("--annotate", tmp_path / "drawn", folder / "a.jpg").returncode == 0
+    twice = detect("--annotate", tmp_path / "drawn", "--jobs", "2", folder / "a.jpg",
+                   f"{folder}/b/../a.jpg", f"/..{folder}/a.jpg")
+    assert twice.returncode == 1 and "already" in twice.stderr
+    assert len(twice.lines) == 2
+
+
+def test_a_pipe_is_refused_at_once(detect, folder, tmp_path):
+    """Waiting for its writer could not be interrupted."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    done = detect(tmp_path / "pipe.jpg", folder / "z.png")
+    assert done.returncode == 1 and len(done.lines) == 1
+    assert "pipe.jpg" in done.stderr and "neither a file nor a folder" in done.stderr
+
+
+def test_half_a_crop_is_not_left_behind(folder, models, tmp_path):
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 8; trap "" XFSZ; exec "$@"', "sh", str(FACEWORKER), "detect",
+         "--models-dir", str(models), "--annotate", str(tmp_path / "drawn"), str(folder / "z.png")],
+        capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "disk" in done.stderr, done
+    assert not [path for path in (tmp_path / "drawn").rglob("*") if path.is_file()]
+
+
+def test_a_video_may_be_named_like_an_address(shared, models, tmp_path):
+    shutil.copy(shared / "data" / "videos" / "classroom.mp4", tmp_path / "rtsp:x.mp4")
+    done = subprocess.run([str(FACEWORKER), "detect", "--models-dir", str(models), "rtsp:x.mp4"],
+                          capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.partition("\n")[0])["image"] == "rtsp:x.mp4#0"
+
+
 def with_orientation(jpeg, orientation, big_endian):
     """JPEG with an Exif segment that says so."""
     order = "big" if big_endian else "little"
