@@ -175,13 +175,14 @@ static struct fw_detector_options detector_options(const struct bench *bench,
                                         .log = bench->log};
 }
 
-// Whether the model can do what ROW says. What was left to us and is not possible is left out.
+// Whether the model can do what ROW says. int8 is left out where it was left to us and is not
+// possible.
 static int check_row(const struct bench *bench, const struct fw_bench_row *row, bool *can,
                      struct fw_error *error)
 {
     const struct fw_detector_options options = detector_options(bench, row);
     struct fw_detector *detector = NULL;
-    bool is_wish = bench->command->is_precision_given;
+    bool is_wish = bench->command->is_precision_given || strcmp(row->precision, "int8") != 0;
     int status = fw_detector_open(&detector, &options, error);
     fw_detector_close(detector);
     *can = status == FW_OK;
@@ -200,7 +201,7 @@ static bool is_repetition(const struct bench_command *command, const char *preci
 static int add_rows(struct bench *bench, const struct fw_bench_row *like)
 {
     const struct bench_command *command = bench->command;
-    struct fw_bench_row *single = NULL;
+    struct fw_bench_row *const first = &bench->rows[bench->count], *single = NULL;
     for (int i = 0; i < command->threads.count; i++) {
         struct fw_bench_row *row = &bench->rows[bench->count];
         *row = *like;
@@ -209,9 +210,10 @@ static int add_rows(struct bench *bench, const struct fw_bench_row *like)
         if (row->samples == NULL)
             return FW_ENOMEM;
         single = row->threads == 1 ? row : single;
-        row->single = single;
         bench->count++;
     }
+    for (int i = 0; i < command->threads.count; i++)
+        first[i].single = single;
     return FW_OK;
 }
 
@@ -377,10 +379,11 @@ static int bench_detect(const struct bench_command *command, struct fw_signals *
         status = find_picture(&bench, &error);
     if (status == FW_OK)
         status = make_rows(&bench, &error);
-    if (status == FW_OK)
-        status = measure(&bench, &error);
+    // First what some detectors can't tell, so that nobody waits for it in vain.
     if (status == FW_OK && command->layers)
         status = profile(&bench, &error);
+    if (status == FW_OK)
+        status = measure(&bench, &error);
     if (status == FW_OK)
         report(&bench, &context);
     else

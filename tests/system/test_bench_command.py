@@ -1,5 +1,6 @@
 """`faceworker bench detect`: what it measures, not how fast that is."""
 import json
+import platform
 import signal
 import subprocess
 
@@ -91,6 +92,22 @@ def test_a_picture_of_the_users_own(bench, shared, tmp_path):
 def test_wrong_usage(bench, arguments, word):
     done = bench(*arguments)
     assert done.returncode == 2 and word in done.stderr, done
+
+
+def test_the_example_of_the_help_is_right(bench):
+    example = bench("--help").stdout.rpartition("faceworker bench detect ")[2].split()
+    assert example and bench(*QUICK, *example).returncode == 0
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names another processor's")
+def test_an_instruction_set_that_was_asked_for_is_not_left_out(bench):
+    done = bench(*QUICK, "--isa", "scalar,neon")
+    assert done.returncode == 1 and "neon" in done.stderr, done
+
+
+def test_the_speed_up_in_any_order(bench):
+    done = bench(*QUICK, "--isa", "scalar", "--precision", "fp32", "--threads", "2,1", "--json")
+    assert all("speed_up" in row for row in json.loads(done.stdout)["results"]), done
 
 
 def test_what_to_measure_must_be_said():
