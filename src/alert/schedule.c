@@ -117,10 +117,11 @@ int fw_schedule_span_parse(struct fw_schedule_span *span, const char *text, stru
     read.from_minute = read_time(&at);
     read.to_minute = read.from_minute >= 0 && skip(&at, "-") ? read_time(&at) : -1;
     if (read.from_minute < 0 || read.to_minute < 0 || *at != '\0')
-        return fw_fail(error, FW_EINVAL,
-                       "\"%.40s\" has no times after its days; write them as in \"mon-fri "
-                       "18:00-08:00\"",
-                       text);
+        return fw_fail(
+            error, FW_EINVAL,
+            "\"%.40s\" has no times from 00:00 to 24:00 after its days; write them as in \"mon-fri "
+            "18:00-08:00\"",
+            text);
     if (check(&read, error) != FW_OK)
         return FW_EINVAL;
     *span = read;

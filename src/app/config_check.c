@@ -3,6 +3,7 @@
 #include "track/zones.h"
 #include "util/secret.h"
 #include "util/url.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -156,15 +157,16 @@ static bool has_scheme(const char *schemes, const char *scheme)
            strstr(schemes, word) != NULL;
 }
 
-// What a sink of TYPE may be reached by: "amqp:// or amqps://".
-static void check_sink_url(struct fw_loader *loader, const char *pointer, const char *type,
+// What a sink of TYPE may be reached by: "amqp:// or amqps://". False when URL is no such address.
+static bool check_sink_url(struct fw_loader *loader, const char *pointer, const char *type,
                            const struct fw_url *url)
 {
     for (size_t i = 0; i < sizeof(sink_schemes) / sizeof(sink_schemes[0]); i++) {
         if (strcmp(sink_schemes[i].type, type) != 0)
             continue;
         const char *first = sink_schemes[i].schemes + 1, *second = strchr(first, ' ') + 1;
-        if (!has_scheme(sink_schemes[i].schemes, url->scheme))
+        bool is_right = has_scheme(sink_schemes[i].schemes, url->scheme);
+        if (!is_right)
             fw_loader_report_at(loader, pointer, FW_SEVERITY_ERROR,
                                 "is no address of a sink of type \"%s\"; write one that begins "
                                 "with %.*s:// or %.*s://",
@@ -174,7 +176,50 @@ static void check_sink_url(struct fw_loader *loader, const char *pointer, const 
             fw_loader_report_at(loader, pointer, FW_SEVERITY_ERROR,
                                 "names no host; write for example \"%.*s://localhost/\"",
                                 (int)strcspn(first, " "), first);
+        return is_right && *url->host != '\0';
     }
+    return true;
+}
+
+// What else a broker's sink would refuse when the worker starts. It asks no peer.
+static void check_broker(struct fw_loader *loader, const char *pointer,
+                         const struct fw_sink_config *sink)
+{
+    const struct fw_sink_options options = {.type = sink->type,
+                                            .name = sink->name != NULL ? sink->name : "mq",
+                                            .worker_id = "",
+                                            .url = sink->url,
+                                            .timeout_ms = sink->timeout_ms,
+                                            .exchange = sink->exchange,
+                                            .routing_key = sink->routing_key,
+                                            .declare = sink->declare,
+                                            .queue = sink->queue,
+                                            .discovery_prefix = sink->discovery_prefix};
+    struct fw_sink *opened = NULL;
+    struct fw_error error = {0};
+    if (strcmp(sink->type, "http") == 0 || strcmp(sink->type, "file") == 0)
+        return;
+    int status = fw_sink_open(&opened, &options, &error);
+    fw_sink_close(opened);
+    loader->no_memory = loader->no_memory || status == FW_ENOMEM;
+    if (status == FW_EINVAL)
+        fw_loader_report_at(loader, pointer, FW_SEVERITY_ERROR, "can't be used: %s", error.message);
+    if (sink->queue != NULL && !sink->declare)
+        fw_loader_report_at(loader, pointer, FW_SEVERITY_WARNING,
+                            "has a \"queue\", which is made and bound only with \"declare\": true; "
+                            "set that, or leave the queue out");
+}
+
+static void check_file(struct fw_loader *loader, const char *prefix, const char *key,
+                       const char *path)
+{
+    char pointer[64];
+    if (path == NULL || access(path, R_OK) == 0)
+        return;
+    int number = errno;
+    snprintf(pointer, sizeof(pointer), "%s/%s", prefix, key);
+    fw_loader_report_at(loader, pointer, FW_SEVERITY_WARNING,
+                        "can't be read: %s; name a PEM file that we may read", strerror(number));
 }
 
 // "redis://…" says what the broker is where `mq.type` doesn't.
@@ -187,8 +232,9 @@ static void choose_broker(struct fw_loader *loader, const json_t *root)
     for (size_t i = 1; i < sizeof(sink_schemes) / sizeof(sink_schemes[0]) && !is_type_given; i++)
         if (has_scheme(sink_schemes[i].schemes, mq->url->scheme))
             set_once(loader, &mq->type, fw_strdup(sink_schemes[i].type));
-    if (mq->type != NULL && !loader->config->local_mocks.use_mock_mq)
-        check_sink_url(loader, "/mq/url", mq->type, mq->url);
+    if (mq->type != NULL && !loader->config->local_mocks.use_mock_mq &&
+        check_sink_url(loader, "/mq/url", mq->type, mq->url))
+        check_broker(loader, "/mq", mq);
 }
 
 static void check_tls_files(struct fw_loader *loader, const char *prefix,
@@ -197,9 +243,14 @@ static void check_tls_files(struct fw_loader *loader, const char *prefix,
     char pointer[64];
     snprintf(pointer, sizeof(pointer), "%s/%s", prefix,
              sink->certificate_file != NULL ? "certificate_file" : "key_file");
-    if ((sink->certificate_file == NULL) != (sink->key_file == NULL))
+    if ((sink->certificate_file == NULL) != (sink->key_file == NULL)) {
         fw_loader_report_at(loader, pointer, FW_SEVERITY_ERROR,
                             "is half of a pair; give both certificate_file and key_file");
+        return;
+    }
+    check_file(loader, prefix, "ca_file", sink->ca_file);
+    check_file(loader, prefix, "certificate_file", sink->certificate_file);
+    check_file(loader, prefix, "key_file", sink->key_file);
 }
 
 // The keys that Amazon's own tools read, where the file has none.
@@ -293,6 +344,7 @@ static void check_s3(struct fw_loader *loader, json_t *section)
         fw_loader_report_at(loader, "/s3", FW_SEVERITY_ERROR,
                             "has no \"bucket\"; name the bucket that snapshots go to");
     check_s3_keys(loader, section);
+    check_file(loader, "/s3", "ca_file", s3->ca_file);
     check_s3_endpoint(loader);
 }
 
@@ -302,8 +354,26 @@ static void check_services(struct fw_loader *loader, const json_t *root)
     choose_broker(loader, root);
     check_tls_files(loader, "/mq", &config->mq);
     check_s3(loader, json_object_get(root, "s3"));
+    check_file(loader, "/backend", "ca_file", config->backend.ca_file);
     if (config->backend_alert_url != NULL)
-        check_sink_url(loader, "/backend_alert_url", "http", config->backend_alert_url);
+        (void)check_sink_url(loader, "/backend_alert_url", "http", config->backend_alert_url);
+}
+
+// OBJECT is the file or a camera, whose own time zone and schedule are ALERTS'.
+static void check_time_zone(struct fw_loader *loader, const struct fw_alerts_config *alerts,
+                            const json_t *object)
+{
+    const struct fw_schedule_span always = {.days = 127, .to_minute = 24 * 60};
+    struct fw_schedule *schedule = NULL;
+    struct fw_error error = {0};
+    if (!is_given(json_object_get(object, "alerts"), "time_zone") || alerts->time_zone == NULL)
+        return;
+    int status = fw_schedule_create(&schedule, &always, 1, alerts->time_zone, &error);
+    loader->no_memory = loader->no_memory || status == FW_ENOMEM;
+    if (status == FW_EINVAL)
+        fw_loader_report_at(loader, "/alerts/time_zone", FW_SEVERITY_ERROR, "can't be used: %s",
+                            error.message);
+    fw_schedule_destroy(schedule);
 }
 
 void fw_config_finish_common(struct fw_loader *loader, const json_t *root)
@@ -314,6 +384,7 @@ void fw_config_finish_common(struct fw_loader *loader, const json_t *root)
     loader->config->stores_snapshots =
         loader->config->local_mocks.use_mock_s3 || loader->config->s3.enabled;
     check_services(loader, root);
+    check_time_zone(loader, &loader->config->alerts, root);
     check_public_base_url(loader);
 }
 
@@ -446,21 +517,6 @@ static void check_zones(struct fw_loader *loader, const struct fw_camera_config 
     fw_loader_leave(loader, mark);
 }
 
-// A time zone can be wrong in `alerts` and in a camera's own.
-static void check_schedule(struct fw_loader *loader, const struct fw_alerts_config *alerts)
-{
-    struct fw_schedule *schedule = NULL;
-    struct fw_error error = {0};
-    if (alerts->span_count == 0)
-        return;
-    int status =
-        fw_schedule_create(&schedule, alerts->spans, alerts->span_count, alerts->time_zone, &error);
-    loader->no_memory = loader->no_memory || status == FW_ENOMEM;
-    if (status == FW_EINVAL)
-        fw_loader_report_at(loader, "/alerts", FW_SEVERITY_ERROR, "%s", error.message);
-    fw_schedule_destroy(schedule);
-}
-
 void fw_config_finish_camera(struct fw_loader *loader, struct fw_camera_config *camera,
                              const json_t *object)
 {
@@ -472,7 +528,7 @@ void fw_config_finish_camera(struct fw_loader *loader, struct fw_camera_config *
     merge_outputs(loader, camera);
     check_merged_outputs(loader, camera);
     check_zones(loader, camera, object);
-    check_schedule(loader, &camera->alerts);
+    check_time_zone(loader, &camera->alerts, object);
     if (camera->save_snapshots && !loader->config->stores_snapshots)
         fw_loader_report_at(loader, "/save_snapshots", FW_SEVERITY_WARNING,
                             "has nowhere to store them; set s3.enabled, or "
@@ -548,8 +604,8 @@ static void check_sink(struct fw_loader *loader, const struct fw_sink_config *si
     if (!is_file && !is_given(object, "url"))
         fw_loader_report(loader, FW_SEVERITY_ERROR, FW_JSON_VALUE,
                          "has no \"url\"; give the address that alerts go to");
-    if (!is_file && sink->url != NULL)
-        check_sink_url(loader, "/url", sink->type, sink->url);
+    if (!is_file && sink->url != NULL && check_sink_url(loader, "/url", sink->type, sink->url))
+        check_broker(loader, "", sink);
     check_tls_files(loader, "", sink);
 }
 

@@ -109,6 +109,37 @@ def test_what_would_run_is_told(check):
         assert words in done.stdout, (words, done.stdout)
 
 
+@pytest.mark.parametrize("change, at, words", [
+    ({"mq": {"url": "mqtt://h", "routing_key": "a/#"}}, "mq", "'a/#' is no MQTT topic"),
+    ({"mq": {"url": "amqp://h", "routing_key": "{camera}"}}, "mq", "use {camera_id}"),
+    ({"mq": {"url": "redis://h/abc"}}, "mq", "names no database"),
+    ({"mq": {"url": "mqtt://h", "password": CANARY}}, "mq", "no user name"),
+    ({"sinks": [{"name": "a", "type": "redis", "url": "redis://h", "routing_key": ""}]}, "sinks[0]",
+     "routing_key is empty"),
+    ({"alerts": {"time_zone": "Europe/Berln"}}, "alerts.time_zone", "there is no time zone"),
+    ({"cameras": [{**CAMERA, "alerts": {"time_zone": "Mars"}}]}, "cameras[0].alerts.time_zone",
+     "there is no time zone"),
+    ({"alerts": {"schedule": ["mon 8-17"]}}, "alerts.schedule[0]", "no times from 00:00"),
+])
+def test_what_the_start_would_refuse_is_found(check, change, at, words):
+    done = check({"cameras": [CAMERA, {**CAMERA, "id": "second"}], **change})
+    assert done.returncode == 78
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert re.match(rf".*:1:\d+: {re.escape(at)} ", done.stderr) and words in done.stderr
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"mq": {"url": "amqps://h", "ca_file": "/nonexistent"}}, "mq.ca_file can't be read: No such"),
+    ({"backend": {"ca_file": "/nonexistent"}}, "backend.ca_file can't be read"),
+    ({"s3": {"enabled": True, "bucket": "b", "access_key": CANARY, "secret_key": CANARY,
+             "ca_file": "/nonexistent"}}, "s3.ca_file can't be read"),
+    ({"mq": {"url": "amqp://h", "queue": "inbox"}}, 'only with "declare"'),
+])
+def test_what_will_not_do_as_meant_is_warned_of(check, change, words):
+    done = check({"cameras": [CAMERA], **change})
+    assert done.returncode == 0 and words in done.stderr, done.stderr
+
+
 def test_keys_that_cannot_be_had_are_told_once(check):
     s3 = {"enabled": True, "bucket": "b", "access_key_id": "${FW_NO_SUCH}",
           "secret_access_key_file": "/nonexistent"}

@@ -210,7 +210,7 @@ static const struct {
     {ROOT("\"alerts\": {\"schedule\": [\"mon 08:00-09:00\", \"someday\"]}"),
      "t.json:1:45: alerts.schedule[1] ..."},
     {CAMERA(", \"alerts\": {\"schedule\": [\"mon 08:00-09:00\"], \"time_zone\": \"Mars/Base\"}"),
-     "t.json:1:58: cameras[0].alerts ..."},
+     "t.json:1:105: cameras[0].alerts.time_zone ..."},
     // Brokers and S3.
     {ROOT("\"mq\": {\"url\": \"http://h/\"}"),
      "t.json:1:16: mq.url is no address of a sink of type \"rabbitmq\"; write one that begins with "
