@@ -58,9 +58,9 @@ struct fw_sink_backend {
     // FW_EREJECTED (the peer refuses this very message: HTTP 400, 413, 415, 422), or what went
     // wrong before it was delivered. Returns FW_OK when every result is FW_OK or FW_EREJECTED (then
     // ERROR says why the last rejected one was); FW_EAUTH when the peer refuses us (401, 403, 404,
-    // 407, wrong credentials, missing exchange): hold; FW_ECANCELED; anything else: try again
-    // later. Returns soon after CANCEL was triggered. Never delivers a later message of a camera
-    // after an earlier one of it failed. On entry every result is FW_EAGAIN.
+    // 405, 407, 410, wrong credentials, missing exchange): hold; FW_ECANCELED; anything else: try
+    // again later. Returns soon after CANCEL was triggered. Never delivers a later message of a
+    // camera after an earlier one of it failed. On entry every result is FW_EAGAIN.
     int (*deliver)(void *state, const struct fw_message *messages, size_t count, int *results,
                    struct fw_cancel *cancel, struct fw_error *error);
     // How long the peer asked to be left alone in its latest answer, 0 if it did not. Optional.

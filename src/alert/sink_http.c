@@ -336,6 +336,10 @@ static int no_answer(const struct http_sink *sink, const struct outcome *outcome
                        "can't use the client certificate for %s; check certificate_file and "
                        "key_file",
                        host);
+    case CURLE_SSL_CONNECT_ERROR:
+        return fw_fail(error, FW_ECONNECT,
+                       "TLS with %s failed; check that it speaks TLS there, else write http://",
+                       host);
     case CURLE_OUT_OF_MEMORY:
         return fw_fail(error, FW_ENOMEM, "no memory to post to %s", host);
     default:
@@ -367,7 +371,9 @@ static int answer(const struct http_sink *sink, long status, struct fw_error *er
     case 401:
     case 403:
     case 404:
+    case 405:
     case 407:
+    case 410:
         return refusal_of_us(host, status, error);
     case 400:
     case 413:

@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
+#include <string.h>
 
 // Whether the peer told us by a TLS alert that it does not take us for whom we say we are.
 static bool is_refusal(unsigned long code)
@@ -53,7 +54,9 @@ int fw_tls_not_trusted(const char *peer, long result, struct fw_error *error)
 
 static int file_failed(const char *what, const char *path, struct fw_error *error)
 {
-    const char *reason = ERR_reason_error_string(ERR_peek_error());
+    const unsigned long code = ERR_peek_error();
+    const char *reason =
+        ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
 
     return fw_fail(error, FW_EIO, "can't use %s '%s': %s; check that it is a PEM file we may read",
                    what, path, reason != NULL ? reason : "unknown reason");

@@ -628,6 +628,11 @@ static int no_connection(const struct transfer *transfer, struct fw_error *error
                        "the certificate of the S3 server %s is not trusted; name its authority's "
                        "in s3.ca_file",
                        host);
+    case CURLE_SSL_CONNECT_ERROR:
+        return fw_fail(error, FW_ECONNECT,
+                       "TLS with the S3 server %s failed; check that it speaks TLS there, else "
+                       "write http:// in s3.endpoint_url",
+                       host);
     default:
         return fw_fail(error, FW_ECONNECT,
                        "the S3 server %s hung up without an answer (%s); its log says why", host,

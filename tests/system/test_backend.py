@@ -99,7 +99,7 @@ def test_a_backend_that_is_away_at_first_gets_everything(watch, start_backend, w
     assert_nothing_missing(daemon, taken)
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("status", [401, 403, 405])
 def test_a_refusal_of_us_holds_the_sink_and_loses_nothing(watch, start_backend, status):
     backend = start_backend(standard=status)
     daemon = watch(backend.url)
