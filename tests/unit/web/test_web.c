@@ -82,9 +82,9 @@ static char *events_json(void *opaque, const struct fw_web_events_query *query)
     atomic_store(&fixture->limit_asked, query->limit);
     snprintf(fixture->query_asked, sizeof fixture->query_asked, "%s %s-%s %s %s %lld %lld",
              query->camera_id ? query->camera_id : "-", query->type ? query->type : "-",
-             query->without_type ? query->without_type : "",
-             query->state ? query->state : "-", query->before_id ? query->before_id : "-",
-             (long long)query->since_utc_us, (long long)query->until_utc_us);
+             query->without_type ? query->without_type : "", query->state ? query->state : "-",
+             query->before_id ? query->before_id : "-", (long long)query->since_utc_us,
+             (long long)query->until_utc_us);
     return fw_strdup("{\"events\":[]}");
 }
 
@@ -223,8 +223,9 @@ static void wrong_requests_are_refused_in_words(void **state)
     struct fixture *fixture = *state;
     int port = fixture->port;
     expect(http_get(port, "/nothing"), 404, "{\"error\":\"nothing is found");
-    expect(http_get(port, "/api/v1/events?camera=a%2Eb&type=face.left&without=b%2Bc&state=dead&before=x&"
-                          "since=2026-01-31T00%3A00:01.5Z&until=2026-02-01"),
+    expect(http_get(port,
+                    "/api/v1/events?camera=a%2Eb&type=face.left&without=b%2Bc&state=dead&before=x&"
+                    "since=2026-01-31T00%3A00:01.5Z&until=2026-02-01"),
            200, "{\"events\":[]}");
     assert_string_equal(fixture->query_asked,
                         "a.b face.left-b+c dead x 1769817601500000 1769904000000000");
