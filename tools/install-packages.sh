@@ -22,6 +22,15 @@ for group in "$@"; do
     fi
 done
 
+as_root=
+[ "$(id -u)" -eq 0 ] || as_root=sudo
+case " $* " in
+*" test "*) # a root fresh from debootstrap does not know its own name
+    getent hosts localhost >/dev/null ||
+        echo "127.0.0.1 localhost" | $as_root tee -a /etc/hosts
+    ;;
+esac
+
 missing=
 for package in $wanted; do
     state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
@@ -29,14 +38,10 @@ for package in $wanted; do
 done
 [ -n "$missing" ] || exit 0
 
-as_root=
-if [ "$(id -u)" -ne 0 ]; then
-    if ! command -v sudo >/dev/null 2>&1; then
-        echo "Missing Debian packages:$missing" >&2
-        echo "Install them as root: apt-get install --no-install-recommends$missing" >&2
-        exit 1
-    fi
-    as_root=sudo
+if [ -n "$as_root" ] && ! command -v sudo >/dev/null 2>&1; then
+    echo "Missing Debian packages:$missing" >&2
+    echo "Install them as root: apt-get install --no-install-recommends$missing" >&2
+    exit 1
 fi
 
 echo "Installing Debian packages:$missing"
