@@ -17,53 +17,74 @@ static size_t at(int width, int x, int c)
     return ((size_t)(c / FW_BLOCK) * (size_t)width + (size_t)x) * FW_BLOCK + (size_t)(c % FW_BLOCK);
 }
 
-static void stem(const float *const rows[5], const float *weights, const float *bias, int channels,
-                 int width, float *out)
+// SUMS of a block, whose channels compilers take together where they can: everything below goes
+// through one block of one pixel at a time.
+static void add_product(float *restrict sums, const float *restrict weights, float input)
 {
-    for (int x = 0; x < width; x++) {
-        for (int c = 0; c < channels; c++) {
-            float sum = bias[c];
-            for (int k = 0; k < 27; k++) {
-                sum += weights[k * channels + c] * rows[k / 9][2 * x * PIXEL + k % 9];
-            }
-            out[at(width, x, c)] = relu_of(sum);
-        }
+    for (int c = 0; c < FW_BLOCK; c++) {
+        sums[c] += weights[c] * input;
     }
 }
 
-static float pointwise_sum(const struct fw_unit_weights *unit, const float *row, int width, int x,
-                           int c)
+static void add_products(float *restrict sums, const float *restrict weights,
+                         const float *restrict inputs)
 {
-    const float *weights = unit->pointwise +
-                           (size_t)(c / FW_BLOCK) * (size_t)unit->in_channels * FW_BLOCK +
-                           c % FW_BLOCK;
-    float sum = unit->pointwise_bias[c];
-    for (int k = 0; k < unit->in_channels; k++) {
-        sum += weights[k * FW_BLOCK] * row[at(width, x, k)];
+    for (int c = 0; c < FW_BLOCK; c++) {
+        sums[c] += weights[c] * inputs[c];
     }
-    return sum;
+}
+
+static void rectify(float *sums)
+{
+    for (int c = 0; c < FW_BLOCK; c++) {
+        sums[c] = relu_of(sums[c]);
+    }
+}
+
+static void stem(const float *const rows[5], const float *weights, const float *bias, int channels,
+                 int width, float *out)
+{
+    for (int c = 0; c < channels; c += FW_BLOCK) {
+        for (int x = 0; x < width; x++) {
+            float *sums = out + at(width, x, c);
+            memcpy(sums, bias + c, FW_BLOCK * sizeof(float));
+            for (int k = 0; k < 27; k++) {
+                add_product(sums, weights + k * channels + c, rows[k / 9][2 * x * PIXEL + k % 9]);
+            }
+            rectify(sums);
+        }
+    }
 }
 
 static void pointwise(const struct fw_unit_weights *unit, const float *const rows[2], int width,
                       float *const out[2], size_t block_stride)
 {
-    for (int y = 0; y < 2; y++) {
-        for (int c = 0; c < unit->out_channels; c++) {
-            float *to = out[y] + (size_t)(c / FW_BLOCK) * block_stride + c % FW_BLOCK;
-            for (int x = 0; x < width; x++) {
-                to[x * FW_BLOCK] = pointwise_sum(unit, rows[y], width, x, c);
+    for (int c = 0; c < unit->out_channels; c += FW_BLOCK) {
+        const float *weights = unit->pointwise + (size_t)c * (size_t)unit->in_channels;
+        for (int i = 0; i < 2 * width; i++) {
+            int y = i / width, x = i % width;
+            float *sums = out[y] + (size_t)(c / FW_BLOCK) * block_stride + x * FW_BLOCK;
+            memcpy(sums, unit->pointwise_bias + c, FW_BLOCK * sizeof(float));
+            for (int k = 0; k < unit->in_channels; k++) {
+                add_product(sums, weights + k * FW_BLOCK, rows[y][at(width, x, k)]);
             }
         }
     }
 }
 
-static float depthwise_sum(const float *const rows[3], size_t offset, const float *weights,
-                           int channels, float sum)
+// Channels C to C + 15 of one output pixel, of which ROWS and X are the upper left corner.
+static void depthwise_pixel(const struct fw_unit_weights *unit, const float *const rows[3],
+                            size_t block_stride, int x, int c, float *sums)
 {
+    size_t corner = (size_t)(c / FW_BLOCK) * block_stride + (size_t)x * FW_BLOCK;
+    memcpy(sums, unit->depthwise_bias + c, FW_BLOCK * sizeof(float));
     for (int k = 0; k < 9; k++) {
-        sum += weights[k * channels] * rows[k / 3][offset + (size_t)(k % 3) * FW_BLOCK];
+        add_products(sums, unit->depthwise + k * unit->out_channels + c,
+                     rows[k / 3] + corner + (size_t)(k % 3) * FW_BLOCK);
     }
-    return sum;
+    if (unit->relu) {
+        rectify(sums);
+    }
 }
 
 static float larger(float a, float b)
@@ -74,22 +95,17 @@ static float larger(float a, float b)
 static void depthwise(const struct fw_unit_weights *unit, const float *const rows[4],
                       size_t block_stride, int width, float *const out[2], float *pooled)
 {
-    int channels = unit->out_channels;
-    for (int c = 0; c < channels; c++) {
-        size_t block = (size_t)(c / FW_BLOCK) * block_stride + (size_t)(c % FW_BLOCK);
-        for (int x = 0; x < width; x++) {
-            size_t offset = block + (size_t)x * FW_BLOCK;
-            for (int i = 0; i < 2; i++) {
-                float sum = depthwise_sum(rows + i, offset, unit->depthwise + c, channels,
-                                          unit->depthwise_bias[c]);
-                sum = unit->relu ? relu_of(sum) : sum;
-                if (out[i] != NULL) {
-                    out[i][at(width, x, c)] = sum;
-                }
-                if (pooled != NULL) {
-                    float *to = pooled + at(width / 2, x / 2, c);
-                    *to = x % 2 == 0 && i == 0 ? sum : larger(*to, sum);
-                }
+    for (int c = 0; c < unit->out_channels; c += FW_BLOCK) {
+        for (int i = 0; i < 2 * width; i++) {
+            int y = i % 2, x = i / 2;
+            float sums[FW_BLOCK];
+            depthwise_pixel(unit, rows + y, block_stride, x, c, sums);
+            if (out[y] != NULL) {
+                memcpy(out[y] + at(width, x, c), sums, sizeof(sums));
+            }
+            float *best = pooled == NULL ? NULL : pooled + at(width / 2, x / 2, c);
+            for (int k = 0; best != NULL && k < FW_BLOCK; k++) {
+                best[k] = i % 4 == 0 ? sums[k] : larger(best[k], sums[k]);
             }
         }
     }
