@@ -184,8 +184,8 @@ def test_a_broker_that_is_away_all_the_time_gets_everything_later(
     relay.mode = failure
     daemon = run_daemon(config)
     run_for(daemon, 20)
-    ready, reasons = daemon.readiness()
-    assert not ready and "sink mq" in reasons
+    poll(lambda: "sink mq" in daemon.readiness()[1], 10, lambda: f"{daemon.readiness()}")
+    assert not daemon.readiness()[0]
     metrics = daemon.metrics()
     assert metrics["faceworker_sink_waiting{sink=\"mq\"}"] >= 20
     daemon.stop()
