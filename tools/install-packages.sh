@@ -31,10 +31,13 @@ case " $* " in
     ;;
 esac
 
+# A package may be installed for several architectures; a plain name means the machine's own.
+native=$(dpkg --print-architecture)
 missing=
 for package in $wanted; do
-    state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
-    [ "$state" = installed ] || missing="$missing $package"
+    case $package in *:*) arch=${package#*:} ;; *) arch=$native ;; esac
+    dpkg-query -W -f '${db:Status-Status} ${Architecture}\n' "$package" 2>/dev/null |
+        grep -Eqx "installed ($arch|all)" || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
 
