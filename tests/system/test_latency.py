@@ -59,8 +59,8 @@ def consumer(rabbitmq, queue):
 
 @pytest.fixture
 def start_cameras(mediamtx, shared, tmp_path):
-    """start_cameras(appearances, size) starts CAMERAS that show nobody before release() is called;
-    they are what is returned, and `tmp_path`/go is what they wait for."""
+    """start_cameras(appearances, size) starts CAMERAS that show nobody yet, and
+    returns them. They wait for tmp_path / "go"."""
     running = []
 
     def start(appearances, size):
@@ -131,9 +131,8 @@ def run(run_daemon, mediamtx, rabbitmq, queue, s3, consumer, cameras, go, appear
          lambda: f"{count} appearances: {shown(cameras)}")
     poll(lambda: len(consumer.of_type("face.left")) >= count, 20,
          lambda: f"{count} ends: {len(consumer.taken)} messages\n{daemon.log()[-3000:]}", 0.2)
-    metrics = daemon.metrics()
     daemon.stop()
-    return [Alert(at, event, s3) for at, event in consumer.of_type("face.appeared")], metrics
+    return [Alert(at, event, s3) for at, event in consumer.of_type("face.appeared")]
 
 
 def assert_told_once(alerts, cameras):
@@ -163,16 +162,16 @@ def show_histogram(values, step=50):
 def measure(run_daemon, mediamtx, rabbitmq, queue, s3, consumer, start_cameras, tmp_path):
     def start(appearances, size):
         cameras = start_cameras(appearances, size)
-        alerts, metrics = run(run_daemon, mediamtx, rabbitmq, queue, s3, consumer, cameras,
-                              tmp_path / "go", appearances)
+        alerts = run(run_daemon, mediamtx, rabbitmq, queue, s3, consumer, cameras,
+                     tmp_path / "go", appearances)
         assert_told_once(alerts, cameras)
         assert all(alert.state == "stored" for alert in alerts)
-        return alerts, metrics
+        return alerts
     return start
 
 
 def test_every_face_is_told_once_and_soon(measure):
-    alerts, _ = measure(appearances=3, size="640x360")
+    alerts = measure(appearances=3, size="640x360")
     # A bound for machines that are busy with other tests; the figures are the benchmark's.
     assert max(alert.total for alert in alerts) < 10_000
 
@@ -182,7 +181,7 @@ def test_every_face_is_told_once_and_soon(measure):
 @pytest.mark.parametrize("size", ["640x360", "1280x720"])
 def test_latency(measure, size):
     began = time.monotonic()
-    alerts, _ = measure(appearances=25, size=size)
+    alerts = measure(appearances=25, size=size)
     totals = [alert.total for alert in alerts]
     print(f"\n{CAMERAS} cameras of {size} at {stamped_camera.FPS} pictures a second, 10 analyses a"
           f" second, 2 of 3; {len(alerts)} appearances in {time.monotonic() - began:.0f} s")
