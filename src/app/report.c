@@ -84,7 +84,7 @@ static int put_picture(struct fw_report_snapshot *snapshot, int index,
                        struct fw_error *error)
 {
     char *key = snapshot->keys[index] = snapshot_key(place->key_prefix, report, what);
-    if (!key || !(snapshot->urls[index] = fw_spool_url(place->spool, key)))
+    if (!key || !(snapshot->urls[index] = fw_spool_plain_url(place->spool, key)))
         return fw_fail(error, FW_ENOMEM, "out of memory");
     if (!sha256_hex(picture->jpeg, snapshot->sha256[index]))
         return fw_fail(error, FW_EIO, "libcrypto refuses SHA-256; check the installation");

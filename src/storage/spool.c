@@ -412,6 +412,11 @@ char *fw_spool_url(struct fw_spool *spool, const char *key)
     return fw_store_url(spool->options.store, key);
 }
 
+char *fw_spool_plain_url(struct fw_spool *spool, const char *key)
+{
+    return fw_store_plain_url(spool->options.store, key);
+}
+
 void fw_spool_get_stats(struct fw_spool *spool, struct fw_spool_stats *stats)
 {
     pthread_mutex_lock(&spool->condition.mutex);

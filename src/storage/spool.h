@@ -75,6 +75,8 @@ int fw_spool_read(struct fw_spool *spool, const char *key, uint8_t **data, size_
 char *fw_spool_path(struct fw_spool *spool, const char *key);
 // The URL that KEY has or will have; a presigned one lives from now on. malloc'd; NULL: memory.
 char *fw_spool_url(struct fw_spool *spool, const char *key);
+// The same without a signature, for what is kept.
+char *fw_spool_plain_url(struct fw_spool *spool, const char *key);
 void fw_spool_get_stats(struct fw_spool *spool, struct fw_spool_stats *stats);
 // Waits until nothing is pending, TIMEOUT_MS at most. True if so.
 bool fw_spool_drain(struct fw_spool *spool, int64_t timeout_ms);

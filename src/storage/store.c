@@ -122,7 +122,7 @@ void fw_store_sweep(struct fw_store *store)
         store->backend->sweep(store->state);
 }
 
-static char *plain_url(const struct fw_store *store, const char *key)
+char *fw_store_plain_url(const struct fw_store *store, const char *key)
 {
     struct fw_text url = FW_TEXT_INIT;
 
@@ -136,7 +136,7 @@ static char *plain_url(const struct fw_store *store, const char *key)
 
 char *fw_store_url(const struct fw_store *store, const char *key)
 {
-    char *url = plain_url(store, key);
+    char *url = fw_store_plain_url(store, key);
     char *signed_url;
 
     if (url == NULL || store->backend->sign == NULL)

@@ -91,6 +91,8 @@ void fw_store_sweep(struct fw_store *store);
 // The URL that KEY has or will have, percent-encoded; a presigned one lives from now on. malloc'd;
 // NULL when memory is out.
 char *fw_store_url(const struct fw_store *store, const char *key);
+// The same without a signature, for what is kept: it lets nobody in.
+char *fw_store_plain_url(const struct fw_store *store, const char *key);
 // Where the files of a store on this machine are, each under its key; lives as long as STORE. NULL
 // for all others.
 struct fw_tree *fw_store_tree(const struct fw_store *store);

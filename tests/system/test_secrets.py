@@ -2,6 +2,7 @@
 ever holds one, nor a part of one."""
 import base64
 import contextlib
+import hashlib
 import json
 import pathlib
 import re
@@ -10,15 +11,19 @@ import subprocess
 import threading
 from urllib.parse import quote
 
+import pika
 import pytest
-from conftest import CANARY
+from conftest import CANARY, missing
 from harness import FACEWORKER, MediaMtx, free_port, poll, run_faceworker
+from s3_servers import FakeS3
+from servers import Mosquitto, Redis
 
 # As people write them into addresses, without thinking of escapes.
 RAW = "Zqxjw%kvbzp@wvqkz:xjqvw/zkqjx"
 WRONG = "Hjqzx@gvkwq:pzxvj/dwqkj%41bvzqj"
 OTHERS = {name: f"{name[0]}Qzvk@{name}:Jxqw/{name}%20Vqzj" for name in (
-    "queue", "broker", "token", "access", "secret", "session", "query", "backend", "filed")}
+    "queue", "broker", "token", "access", "secret", "session", "query", "backend", "filed",
+    "stream", "topic", "signing")}
 ALL = [CANARY, RAW, WRONG, *OTHERS.values()]
 
 
@@ -224,6 +229,124 @@ def test_the_page_shows_no_secret(scene):
         page.wait_for_selector("text=check username and password")
         assert_clean(page.content(), "the page")
         browser.close()
+
+
+@pytest.fixture
+def brokers(tmp_path, certificates):
+    """A Redis and a Mosquitto that ask for passwords with everything in them."""
+    if not Redis.is_installed() or not Mosquitto.program():
+        missing("no Redis or Mosquitto; install Debian's redis-server and mosquitto")
+    digest = hashlib.sha256(OTHERS["stream"].encode()).hexdigest()
+    redis = Redis(tmp_path / "redis", certificates, users=[f'user u on "#{digest}" ~* +@all'])
+    mosquitto = Mosquitto(tmp_path / "mosquitto", certificates)
+    mosquitto.set_users({"u": OTHERS["topic"]}, "user u\ntopic readwrite #\n")
+    yield redis.start(), mosquitto.start()
+    redis.stop()
+    mosquitto.stop()
+
+
+def broker_sinks(rabbitmq, redis, mosquitto, backend):
+    """Sinks of every kind: with the right password, a wrong one, nobody there, and no TLS there."""
+    dead = free_port()
+    kinds = {"rabbitmq": ("amqp", rabbitmq.port, "we:ird@/us%er ü", CANARY),
+             "redis": ("redis", redis.port, "u", OTHERS["stream"]),
+             "mqtt": ("mqtt", mosquitto.user_port, "u", OTHERS["topic"])}
+    for kind, (scheme, port, user, password) in kinds.items():
+        right = f"{quote(user, safe='')}:{quote(password, safe='')}@"
+        urls = {"right": f"{scheme}://{right}127.0.0.1:{port}",
+                "wrong": f"{scheme}://u:{WRONG}@127.0.0.1:{port}",
+                "dead": f"{scheme}://{right}127.0.0.1:{dead}",
+                "tls": f"{scheme}s://{right}127.0.0.1:{port}"}
+        for name, url in urls.items():
+            yield {"name": f"{kind}-{name}", "type": kind, "url": url,
+                   "routing_key": f"canary/{kind}", "retain_state": kind == "mqtt",
+                   "exchange": "canary" if kind == "rabbitmq" else None,
+                   "queue": "canary" if kind == "rabbitmq" else None,
+                   "declare": kind == "rabbitmq"}
+    yield {"name": "posted", "type": "http", "url": backend.url, "token": OTHERS["token"],
+           "hmac_secret": OTHERS["signing"]}
+
+
+def store_answer(fake, answer):
+    """What the S3 server says: one that "echoes" tells everybody our keys."""
+    if answer == "echoes":
+        told = " ".join(OTHERS[name] for name in ("access", "secret", "session"))
+        fake.standard = FakeS3.error(403, "SignatureDoesNotMatch", told.replace("%", "&#37;"))
+
+
+def consume(rabbitmq):
+    with pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", rabbitmq.port)) as connection:
+        channel = connection.channel()
+        taken = iter(lambda: channel.basic_get("canary", auto_ack=True)[2], None)
+        events = [json.loads(body) for body in taken]
+        channel.queue_delete("canary")
+        channel.exchange_delete("canary")
+    return events
+
+
+@pytest.fixture
+def store():
+    server = FakeS3()
+    yield server
+    server.stop()
+
+
+@pytest.mark.parametrize("answer", ["takes", "echoes"])
+def test_brokers_and_the_store_are_told_secrets_and_nobody_else(
+        rabbitmq, brokers, start_backend, run_daemon, walker, store, answer):
+    store_answer(store, answer)
+    backend = start_backend()
+    sinks = list(broker_sinks(rabbitmq, *brokers, backend))
+    daemon = run_daemon({
+        "log": {"level": "debug"}, "worker": {"heartbeat_s": 1}, "sinks": sinks,
+        "cameras": [{"id": "walk", "test_video": str(walker), "save_snapshots": True}],
+        "alerts": {"delivery": "all", "camera_events": True, "camera_debounce_s": 0},
+        "s3": {"enabled": True, "bucket": "b", "endpoint_url": store.url, "presign_s": 600,
+               "access_key": OTHERS["access"], "secret_key": OTHERS["secret"],
+               "session_token": OTHERS["session"]}})
+    right = [sink["name"] for sink in sinks if sink["name"].endswith(("right", "posted"))]
+    others = [sink["name"] for sink in sinks if sink["name"] not in right]
+
+    def delivered(name):
+        return daemon.metrics()[f'faceworker_sink_delivered_total{{sink="{name}"}}']
+    poll(lambda: any(event["type"].endswith("left") for event in backend.events()), 40,
+         lambda: f"a departure: {daemon.readiness()}")
+    for name in right:
+        poll(lambda name=name: delivered(name) > 2, 15, lambda: f"deliveries: {daemon.readiness()}")
+    poll(lambda: all(f"sink {name}: " in daemon.readiness()[1] for name in others), 20,
+         lambda: f"what is wrong with the others: {daemon.readiness()}")
+    assert all(f"sink {name}: " not in daemon.readiness()[1] for name in right)
+    assert ("store snapshots: refused" in daemon.readiness()[1]) == (answer == "echoes")
+    assert store.requests and "X-Faceworker-Signature" in backend.requests[0]["headers"]
+
+    for path in ("/", "/metrics", "/readyz", "/api/v1/cameras", "/api/v1/events?limit=500"):
+        assert_clean(daemon.get(path)[1], path)
+    shown = daemon.events(type="face.left")[0]["id"]
+    for command in (["list"], ["show", shown], ["export"]):
+        done = run_faceworker("outbox", *command, "-c", daemon.config)
+        assert done.returncode == 0 and done.stdout, done
+        assert_clean(done.stdout + done.stderr, f"what outbox {command[0]} says")
+    daemon.stop()
+    assert_clean(daemon.log(), "the log")
+    files = [path for path in (daemon.folder / "state").rglob("*") if path.is_file()]
+    assert {"outbox.db"} < {path.name for path in files}
+    for path in files:
+        assert_clean(path.read_bytes(), path)
+        # Signed addresses let everybody in: they are made for each message, and kept nowhere.
+        assert b"X-Amz-" not in path.read_bytes()
+    done = run_faceworker("check", "-c", daemon.config)
+    assert done.returncode == 0 and "rabbitmq-right" in done.stdout, done
+    assert_clean(done.stdout + done.stderr, "what check says")
+
+    taken = consume(rabbitmq)
+    pictures = [event["data"]["snapshot"]["full"] for event in taken if event["data"].get("snapshot")]
+    assert pictures and all("X-Amz-Signature=" in picture["url"] for picture in pictures)
+    for picture in pictures:
+        picture["url"] = picture["url"].split("?")[0]  # names access key and session token
+        assert quote(OTHERS["secret"], safe="") not in picture["url"]
+    for event in taken:
+        if event["data"].get("snapshot") is None:
+            assert_clean(json.dumps(event), "an alert")
 
 
 def probe(url, *options, password=None):

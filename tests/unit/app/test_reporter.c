@@ -73,7 +73,7 @@ enum fw_spool_state fw_spool_state(struct fw_spool *spool, const char *key)
     return spool->state;
 }
 
-char *fw_spool_url(struct fw_spool *spool, const char *key)
+char *fw_spool_plain_url(struct fw_spool *spool, const char *key)
 {
     (void)spool;
     return fw_strdup_printf("https://pictures.example/%s", key);
