@@ -20,9 +20,9 @@ enum {
     // Cameras of several sizes may share a detector, and tiles have sizes of their own; each keeps
     // its buffers.
     MAX_SESSIONS = 8,
-    // A session for more pixels than this (still pictures at their own size) stands alone, as some
-    // of them would take gigabytes.
-    MAX_SHARED_PIXELS = 2 << 20,
+    // What the networks' inputs may have together, unless there is one alone: still pictures at
+    // their own size would take gigabytes.
+    MAX_PIXELS = 16 << 20,
 };
 
 // The network and the scaler for pictures of one format and size. One of the two networks is
@@ -200,26 +200,33 @@ static bool is_free(const struct session *session)
     return session->net == NULL && session->quant == NULL;
 }
 
-static bool is_large(const struct fw_input_size *size)
+static int64_t pixels_of(const struct fw_input_size *size)
 {
-    return (int64_t)size->padded_width * size->padded_height > MAX_SHARED_PIXELS;
+    return (int64_t)size->padded_width * size->padded_height;
 }
 
-// A free slot; when there is none, or the pictures are large, older sessions make room.
+// A free slot; when there is none, or too many pixels, the sessions unused for longest make room.
 static struct session *make_room(struct yunet *yunet, const struct fw_input_size *size)
 {
-    struct session *oldest = &yunet->sessions[0];
-    for (int i = 0; i < MAX_SESSIONS; i++) {
-        struct session *session = &yunet->sessions[i];
-        if (!is_free(session) && (is_large(size) || is_large(&session->input.base.size))) {
-            close_session(session);
+    for (;;) {
+        struct session *unused = NULL, *oldest = NULL;
+        int64_t pixels = pixels_of(size);
+        for (int i = 0; i < MAX_SESSIONS; i++) {
+            struct session *session = &yunet->sessions[i];
+            if (is_free(session)) {
+                unused = session;
+                continue;
+            }
+            pixels += pixels_of(&session->input.base.size);
+            if (oldest == NULL || session->used < oldest->used) {
+                oldest = session;
+            }
         }
-        if (session->used < oldest->used) {
-            oldest = session;
+        if (oldest == NULL || (unused != NULL && pixels <= MAX_PIXELS)) {
+            return unused;
         }
+        close_session(oldest);
     }
-    close_session(oldest);
-    return oldest;
 }
 
 static int open_session(const struct yunet *yunet, struct session *session,

@@ -69,14 +69,19 @@ static int free_model(void **state)
     return 0;
 }
 
-static struct fw_frame *picture(enum fw_pixel_format format)
+static struct fw_frame *picture_of_size(enum fw_pixel_format format, int width, int height)
 {
-    struct fw_frame *frame = fw_frame_create(format, 163, 121);
+    struct fw_frame *frame = fw_frame_create(format, width, height);
 
     for (int plane = 0; frame && plane < fw_frame_plane_count(format); plane++)
         memset(frame->planes[plane], 90,
                (size_t)frame->strides[plane] * (size_t)fw_frame_row_count(frame, plane));
     return frame;
+}
+
+static struct fw_frame *picture(enum fw_pixel_format format)
+{
+    return picture_of_size(format, 163, 121);
 }
 
 static int onnx(void *opaque)
@@ -301,6 +306,52 @@ static void try_detectors(void **state)
     }
 }
 
+// Cameras of two large sizes and a small one that share a detector: once it has seen all of them,
+// it needs no more memory.
+static int steady_detector(void *opaque)
+{
+    const struct kind *kind = opaque;
+    const struct fw_detector_options options = {
+        .backend = kind->backend, .model_path = model.path, .precision = kind->precision};
+    static const struct fw_detect_parameters whole = {.min_score = 0.5F, .nms_iou = 0.45F};
+    struct fw_frame *frames[3] = {NULL};
+    struct fw_detector *opened = NULL;
+    struct fw_faces faces = {0};
+    struct fw_error error = {0};
+
+    fault_pause();
+    frames[0] = picture_of_size(FW_PIXEL_I420, 2112, 1088);
+    frames[1] = picture_of_size(FW_PIXEL_I420, 1088, 2112);
+    frames[2] = picture(FW_PIXEL_NV12);
+    assert_int_equal(fw_detector_open(&opened, &options, &error), FW_OK);
+    for (int i = 0; i < 6; i++) {
+        if (i == 3)
+            fault_resume();
+        assert_non_null(frames[i % 3]);
+        assert_int_equal(fw_detector_detect(opened, frames[i % 3], &whole, &faces, &error), FW_OK);
+    }
+    assert_false(fault_has_struck());
+    for (int i = 0; i < 3; i++)
+        fw_frame_unref(frames[i]);
+    fw_faces_free(&faces);
+    fw_detector_close(opened);
+    // The one call that may fail, and does.
+    struct fw_frame *last = picture(FW_PIXEL_I420);
+    int status = fault_status_of(last);
+    fw_frame_unref(last);
+    return status;
+}
+
+static void try_steady_detector(void **state)
+{
+    static struct kind kind = {"yunet", "int8"};
+
+    (void)state;
+    need_model();
+    fault_try(&(struct fault_scenario){
+        .name = "detector in its steady state", .run = steady_detector, .opaque = &kind});
+}
+
 static void try_pool(void **state)
 {
     static char folder[] = "/nonexistent";
@@ -340,9 +391,10 @@ static void try_tracker(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(try_onnx),        cmocka_unit_test(try_networks),
-        cmocka_unit_test(try_detectors),   cmocka_unit_test(try_pool),
-        cmocka_unit_test(try_model_store), cmocka_unit_test(try_tracker),
+        cmocka_unit_test(try_onnx),      cmocka_unit_test(try_networks),
+        cmocka_unit_test(try_detectors), cmocka_unit_test(try_steady_detector),
+        cmocka_unit_test(try_pool),      cmocka_unit_test(try_model_store),
+        cmocka_unit_test(try_tracker),
     };
     return cmocka_run_group_tests(tests, read_model, free_model);
 }
