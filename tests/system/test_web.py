@@ -2,11 +2,12 @@
 import contextlib
 import http.client
 import json
+import re
 import socket
 
 import prometheus
 import pytest
-from harness import FACEWORKER, free_port, poll, run_faceworker
+from harness import FACEWORKER, ROOT, free_port, poll, run_faceworker
 
 
 @pytest.fixture
@@ -51,6 +52,9 @@ def test_metrics_are_well_formed_and_right(daemon):
     assert headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     families = prometheus.parse(body.decode())
     assert all(name.startswith("faceworker_") for name in families)
+    documented = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    for name in families:
+        assert re.search(rf"`{name.removeprefix('faceworker_')}[`{{]", documented), name
 
     def of_camera(name, camera):
         return families[f"faceworker_camera_{name}"]["samples"][(("camera", camera),)]
