@@ -335,7 +335,8 @@ static void tick(struct fw_reporter *reporter)
     int64_t heartbeat_us = reporter->options.config->worker.heartbeat_s * FW_US_PER_S;
     tell_states(reporter);
     if (heartbeat_us > 0 && now_us - reporter->heartbeat_us >= heartbeat_us) {
-        reporter->heartbeat_us = now_us;
+        // By the clock, however late this tick is.
+        reporter->heartbeat_us += (now_us - reporter->heartbeat_us) / heartbeat_us * heartbeat_us;
         tell_worker(reporter, FW_EVENT_WORKER_HEARTBEAT);
     }
     // Nothing comes, so nothing is put: files age out all the same.
