@@ -6,8 +6,8 @@
 // What the shapes below are for: the processor can start two fused multiply-adds in a cycle, and
 // all that is left to do is to keep them coming. That takes ten or more sums under way (each needs
 // its predecessor, four cycles ago), few loads for each of them, no long burst of stores at the end
-// of a tile, and inner loops short enough that all of them stay in the decoded-instruction cache:
-// unrolling the loops over inputs makes them slower.
+// of a tile, and little code: unrolling the loops over inputs makes them slower. docs/detection.md
+// has the measurements.
 #include "nn/kernels.h"
 #include "nn/picture_rows.h"
 #include "nn/vector.h"
@@ -417,7 +417,8 @@ static void pointwise(const struct fw_unit_weights *unit, const float *const row
 //     P = (B + C) (g0 + g1 + g2) / 2    Q = (C - B) (g0 - g1 + g2) / 2
 //     upper = P + Q + (A - C) g0        lower = P - Q + (D - B) g2
 //
-// Additions have units of their own on some processors; where they have not, it costs no more.
+// Additions have units of their own on some processors; where they have not, it costs about the
+// same.
 
 // One vector of channels: where its pixels begin in the four ring rows, and its constants.
 struct depthwise_lane {
